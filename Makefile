@@ -1,0 +1,46 @@
+# `make demo` and `make test` set everything up by themselves; nothing else is needed first.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format bench clean
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PYTHON ?=
+ARGS ?=
+
+help:
+	@echo "make demo      install, then run the main job   (ARGS=\"--dataset mnist\" is passed on)"
+	@echo "make test      install, then run the fast tests (ARGS=\"-k policy\" is passed on)"
+	@echo "make test-all  the slow tests too, with line coverage"
+	@echo "make setup     create .venv and install; instant when nothing changed"
+	@echo "make lint | format | bench | clean"
+
+setup: $(STAMP)
+
+$(STAMP): setup.py constraints.txt
+	@bash tools/create_venv.sh "$(PYTHON)"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: setup
+	$(BIN)/tf-metacompress demo $(ARGS)
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)
+
+test-all: setup
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" $(ARGS) || exit 1; done
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

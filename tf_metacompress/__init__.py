@@ -1,0 +1,76 @@
+"""A Keras 3 plugin that learns how to compress a model and ships it to LiteRT.
+
+```python
+import keras, tf_metacompress as tmc
+
+model.fit(x, y, callbacks=[tmc.callbacks.MetaCompress(tmc.Budget(size_ratio=0.1), support=(x, y))])
+tmc.export_litert(model, "model.tflite", mode="int8", representative_dataset=x)
+```
+
+Public names are loaded on first use, so that policies, budgets and tasks work without TensorFlow.
+"""
+
+import importlib
+import sys
+import types
+from typing import Any
+
+from tf_metacompress.registration import when_keras_is_imported
+
+__version__ = "0.1.0"
+
+_MODULES = ("baselines", "callbacks", "errors", "policy", "schedules", "tasks", "wrappers")
+_OBJECTS = {
+    "Action": "policy",
+    "Budget": "policy",
+    "DeviceProfile": "policy",
+    "LatencyTable": "policy",
+    "LayerPlan": "policy",
+    "Policy": "policy",
+    "Rule": "policy",
+    "allocate": "policy",
+    "Task": "tasks",
+    "describe": "anatomy",
+    "compress": "compress",
+    "finalize": "compress",
+    "MetaCompressor": "meta",
+    "benchmark": "deploy",
+    "compare": "deploy",
+    "export_litert": "deploy",
+}
+_KERAS_MODULES = ()  # modules whose classes `keras.models.load_model` must know
+
+__all__ = ["__version__", *_MODULES, *_OBJECTS]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OBJECTS:
+        value = getattr(importlib.import_module(f"{__name__}.{_OBJECTS[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(types.ModuleType):
+    """Lets the function `compress` keep its name when its module `compress` is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OBJECTS and isinstance(value, types.ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+def _register_keras_classes() -> None:
+    for name in _KERAS_MODULES:
+        importlib.import_module(f"{__name__}.{name}")
+
+
+sys.modules[__name__].__class__ = _Package
+when_keras_is_imported(_register_keras_classes)
