@@ -27,8 +27,8 @@ class _KerasFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname not in _WATCHED:
             return None
-        others = (finder for finder in sys.meta_path if finder is not self)
-        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        later = sys.meta_path[sys.meta_path.index(self) + 1 :]
+        specs = (finder.find_spec(fullname, path, target) for finder in later)
         spec = next((spec for spec in specs if spec is not None), None)
         if spec is not None and spec.loader is not None:
             self._watch(spec)
