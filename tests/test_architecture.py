@@ -179,51 +179,6 @@ def test_importing_everything_leaves_tfmot_alone():
     assert "TF_USE_LEGACY_KERAS" not in environment
 
 
-REGISTRATION_ORDERS = {
-    "keras first": "import keras\nimport tf_metacompress",
-    "tensorflow first": "import tensorflow\nimport tf_metacompress\nimport keras",
-    "package first": "import tf_metacompress\nimport keras",
-    "package, tensorflow": "import tf_metacompress\nimport tensorflow\nimport keras",
-    "only a policy": "from tf_metacompress.policy import Policy\nimport keras",
-}
-COUNT = """
-import sys
-import tf_metacompress.registration as r
-watched = sys.argv[1] == "after" and __import__("keras")
-calls = []
-r.when_keras_is_imported(lambda: calls.append("tensorflow" in sys.modules))
-assert bool(calls) == bool(watched), calls
-if sys.argv[1] == "tensorflow":
-    import tensorflow
-    assert tensorflow.constant(1) == 1
-import keras
-keras.layers.Dense(1)
-assert calls == [True], calls
-assert not [f for f in sys.meta_path if type(f).__module__ == r.__name__]
-"""
-
-
-@pytest.mark.parametrize("order", ["after", "keras", "tensorflow"])
-def test_classes_are_registered_once_with_keras(order):
-    run_script("-c", COUNT, order)
-
-
-@pytest.mark.parametrize("order", REGISTRATION_ORDERS)
-def test_keras_modules_are_loaded_with_keras(order):
-    modules, _ = imported_after(REGISTRATION_ORDERS[order])
-    assert {f"{PACKAGE}.{name}" for name in tmc._KERAS_MODULES} <= modules
-
-
-def test_an_error_while_registering_is_not_hidden():
-    script = (
-        "import tf_metacompress.registration as r\n"
-        "def fail(): raise RuntimeError('broken layer')\n"
-        "r.when_keras_is_imported(fail)\nimport keras"
-    )
-    with pytest.raises(AssertionError, match="broken layer"):
-        run_script("-c", script)
-
-
 def test_setup_has_the_only_metadata():
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     tables = re.findall(r"^\[([a-z-]+)", text, re.MULTILINE)
