@@ -1,0 +1,24 @@
+"""Reading a Keras model: its layers, kernels, costs and the tensors a device will quantise."""
+
+from tf_metacompress.anatomy.batch_norm import followers, gain_array
+from tf_metacompress.anatomy.checks import check_keras_model
+from tf_metacompress.anatomy.describe import compressible_layers, describe, kernel_arrays
+from tf_metacompress.anatomy.fusion import quantization_points
+from tf_metacompress.anatomy.kinds import KINDS, Kind, kind_of, register_kind
+from tf_metacompress.anatomy.trace import LayerCall, trace
+
+__all__ = [
+    "KINDS",
+    "Kind",
+    "LayerCall",
+    "check_keras_model",
+    "compressible_layers",
+    "describe",
+    "followers",
+    "gain_array",
+    "kernel_arrays",
+    "kind_of",
+    "quantization_points",
+    "register_kind",
+    "trace",
+]

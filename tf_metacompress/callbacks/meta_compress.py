@@ -1,0 +1,144 @@
+"""One callback that compresses a plain Keras model during its `fit`."""
+
+from typing import Any
+
+import keras
+
+from tf_metacompress.compress import bake, make_compressors
+from tf_metacompress.controller import PruningController
+from tf_metacompress.errors import check_fraction, check_int, wrong_type
+from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.meta import MetaCompressor
+from tf_metacompress.policy import Budget, DeviceProfile, Policy
+from tf_metacompress.schedules import PolynomialSparsity
+from tf_metacompress.tasks import Task
+from tf_metacompress.typing import ArrayPair
+from tf_metacompress.wrappers import FreezeRanges, LayerCompressor
+
+_UPDATES = 20
+
+
+class MetaCompress(keras.callbacks.Callback):
+    """Finds a policy for the model, carries it out during `fit`, and leaves it compressed.
+
+    When training begins a policy is proposed (and adapted, if `support` is given); kernels are then
+    masked ever more and fake-quantised, activations fake-quantised. When it ends the compressed
+    kernels are written into the model, which is a plain Keras model throughout.
+
+    Training that is interrupted leaves the model computing compressed, with full-precision weights
+    underneath; `detach` gives it its own calls back.
+
+    Args:
+        budget: What the compressed model may cost.
+        support: Inputs and labels to adapt the policy on, a few hundred; None to propose without.
+        device: Name of the device, or a profile.
+        compressor: Who proposes; None for an untrained `MetaCompressor`, which chooses by LAMP's
+            scores and the rounding noise.
+        policy: A policy to carry out instead of proposing one.
+        inner_steps: Steps of the adaptation.
+        prune_until: Fraction of the training at which the target sparsity is reached, in (0, 1).
+        freeze_after: Fraction of the epochs after which activation ranges stand still.
+
+    Attributes:
+        policy: The policy carried out, once training has begun.
+
+    Raises:
+        ArgumentTypeError: If `budget` or `policy` has a wrong type.
+        InvalidArgumentError: If a fraction is out of range.
+    """
+
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        *,
+        support: ArrayPair | None = None,
+        device: str | DeviceProfile = "android-arm64",
+        compressor: MetaCompressor | None = None,
+        policy: Policy | None = None,
+        inner_steps: int = 5,
+        prune_until: float = 0.5,
+        freeze_after: float = 0.8,
+    ) -> None:
+        super().__init__()
+        if policy is None and not isinstance(budget, Budget):
+            raise wrong_type("`budget` must be a Budget, or `policy` a Policy.", budget=budget)
+        if policy is not None and not isinstance(policy, Policy):
+            raise wrong_type("`policy` must be a Policy.", policy=policy)
+        check_fraction("prune_until", prune_until)
+        check_fraction("freeze_after", freeze_after)
+        check_int("inner_steps", inner_steps, minimum=1)
+        self.budget = budget
+        self.support = support
+        self.device = device
+        self.compressor = compressor or MetaCompressor()
+        self.policy = policy
+        self.inner_steps = inner_steps
+        self.prune_until = prune_until
+        self.freeze_after = freeze_after
+        self._compressors: tuple[LayerCompressor, ...] = ()
+        self._controller: PruningController | None = None
+        self._freeze: FreezeRanges | None = None
+        self._epoch = 0
+
+    def _find_policy(self) -> Policy:
+        if self.policy is not None:
+            return self.policy
+        if self.support is None:
+            return self.compressor.propose(self.model, self.budget, self.device)
+        task = Task(self.model, self.budget, self.device, support=self.support)
+        return self.compressor.adapt(task, self.inner_steps).policy
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Finds the policy and attaches it to the layers of the model."""
+        self.policy = self._find_policy()
+        self._compressors = make_compressors(self.model, self.policy)
+        layers = leaf_layers(self.model)
+        for compressor in self._compressors:
+            compressor.attach(layers)
+        ranges = [c.output_range for c in self._compressors if c.output_range is not None]
+        self._freeze = FreezeRanges(ranges, self.freeze_after)
+        self._freeze.set_params(self.params)
+        self._controller = PruningController(self._compressors, self._schedule())
+        self._controller.on_train_begin()
+        self._retrace()
+
+    def _schedule(self) -> PolynomialSparsity:
+        total = self.params["epochs"] * self._steps_per_epoch
+        end_step = max(int(self.prune_until * total), 1)
+        return PolynomialSparsity(
+            begin_step=0, end_step=end_step, frequency=max(end_step // _UPDATES, 1)
+        )
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        """Steps in an epoch; 1, so that masks move once an epoch, when Keras does not know."""
+        return self.params.get("steps") or 1
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Lets the activation ranges stand still near the end."""
+        self._epoch = epoch
+        self._freeze.on_epoch_begin(epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Moves the masks when it is time."""
+        within = min(batch, self._steps_per_epoch - 1)
+        self._controller.on_step(self._epoch * self._steps_per_epoch + within)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Writes the compressed kernels into the model."""
+        self._controller.finalize()
+        bake(self._compressors, self.model)
+        self.detach()
+
+    def detach(self) -> None:
+        """Gives the layers of the model their own calls back."""
+        for compressor in self._compressors:
+            compressor.detach()
+        self._compressors = ()
+        self._retrace()
+
+    def _retrace(self) -> None:
+        """Has Keras compile its steps anew, since the layers compute something else now."""
+        self.model.make_train_function(force=True)
+        self.model.make_test_function(force=True)
+        self.model.make_predict_function(force=True)

@@ -1,0 +1,249 @@
+"""`MetaCompressor`: proposes policies, adapts to a task, learns from many."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_metacompress.errors import check_int, invalid
+from tf_metacompress.meta import damage_network, phi_file
+from tf_metacompress.meta.features import NUM_FEATURES
+from tf_metacompress.meta.inner_loop import InnerLoop, adapt
+from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
+from tf_metacompress.meta.maml import init_state, meta_step
+from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
+from tf_metacompress.policy import Action, Budget, DeviceProfile, Policy
+from tf_metacompress.progress import progress
+from tf_metacompress.tasks import Task
+
+History = dict[str, list[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What adapting to one task gave.
+
+    Attributes:
+        policy: The policy of the adapted Φ.
+        losses: Support loss of the relaxed model before each inner step.
+        compressor: The adapted compressor.
+    """
+
+    policy: Policy
+    losses: tuple[float, ...]
+    compressor: "MetaCompressor"
+
+
+class MetaCompressor:
+    """Φ and what it does: looks at a model, a budget and a device, and proposes a policy.
+
+    Untrained it chooses by the prior (LAMP's scores and the rounding noise). `fit` meta-trains it
+    over tasks, so that a few gradient steps of `adapt` find a policy the model recovers from.
+
+    Args:
+        hidden: Units of the hidden layers of Φ.
+        actions: What may be done to a layer.
+        inner_loop: How `adapt` and the inner loop of `fit` step.
+        temperature: Softness of the relaxed choice; the prior's damages are of order one.
+        seed: Seed of Φ's weights and of the batches drawn.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(64, name="head")])
+        >>> policy = MetaCompressor().propose(model, Budget(size_ratio=0.9))
+        >>> policy.name
+        'phi'
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden: Sequence[int] = (32, 32),
+        actions: Sequence[Action] = DEFAULT_ACTIONS,
+        inner_loop: InnerLoop | None = None,
+        temperature: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        self.hidden = tuple(hidden)
+        self.actions = tuple(actions)
+        self.inner_loop = inner_loop or InnerLoop()
+        self.temperature = temperature
+        self.seed = seed
+        self.phi = damage_network.init(NUM_FEATURES, self.hidden, seed)
+        self.meta_steps = 0
+
+    def predict_damage(self, features: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        """Predicts the damage of each action on each layer.
+
+        Args:
+            features: Shape (layers, actions, features).
+            prior: Prior damage, shape (layers, actions).
+
+        Returns:
+            Float64 array (layers, actions).
+        """
+        phi = tuple(tf.cast(tensor, tf.float64) for tensor in self.phi)
+        return damage_network.apply(phi, tf.constant(features), tf.constant(prior)).numpy()
+
+    def propose(
+        self,
+        model: keras.Model,
+        budget: Budget,
+        device: str | DeviceProfile = "android-arm64",
+        *,
+        latency: Any = None,
+    ) -> Policy:
+        """Proposes a policy without any data or training.
+
+        Args:
+            model: A built Keras 3 model. It is not changed.
+            budget: What the compressed model may cost.
+            device: Name of a device, or a profile.
+            latency: A `LatencyTable`, needed for a budget in milliseconds.
+
+        Returns:
+            The policy of least predicted damage within the budget.
+
+        Raises:
+            InfeasibleBudgetError: When no policy fits, with the smallest reachable.
+            UnsupportedModelError: When the model has nothing to compress.
+        """
+        problem = make_problem(model, budget, device, actions=self.actions, latency=latency)
+        damage = self.predict_damage(problem.features, problem.prior)
+        return problem.policy(damage, "phi", meta_steps=self.meta_steps)
+
+    def adapt(self, task: Task, inner_steps: int = 5) -> Adaptation:
+        """Takes a few gradient steps on one task, then proposes.
+
+        Neither this compressor nor the task's model is changed.
+
+        Args:
+            task: Model, budget, device and data.
+            inner_steps: Gradient steps, at least 1.
+
+        Returns:
+            The policy, the losses on the way, and the adapted compressor.
+        """
+        check_int("inner_steps", inner_steps, minimum=1)
+        prepared = TaskCompiler(self.actions, self.temperature, self.inner_loop).prepare(task)
+        loop = InnerLoop(
+            inner_steps=inner_steps, inner_lr=self.inner_loop.inner_lr, first_order=True
+        )
+        x, y = prepared.full_support()
+        (phi, _), losses = tf.function(adapt)(
+            loop, prepared.loss, (self.phi, prepared.theta), x, y
+        )
+        adapted = self._with_phi(phi)
+        damage = adapted.predict_damage(prepared.problem.features, prepared.problem.prior)
+        policy = prepared.problem.policy(
+            damage, "phi-adapted", meta_steps=self.meta_steps, inner_steps=inner_steps
+        )
+        return Adaptation(
+            policy=policy, losses=tuple(float(v) for v in losses), compressor=adapted
+        )
+
+    def fit(
+        self,
+        tasks: Sequence[Task],
+        meta_steps: int,
+        *,
+        meta_batch_size: int = 4,
+        meta_lr: float = 3e-3,
+        batch_size: int = 128,
+        quiet: bool = True,
+        on_step: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> History:
+        """Meta-trains Φ over tasks by second-order MAML.
+
+        Args:
+            tasks: Tasks to learn from; tasks on one architecture share a compiled step.
+            meta_steps: Outer steps.
+            meta_batch_size: Tasks in each.
+            meta_lr: Learning rate of the outer Adam.
+            batch_size: Examples drawn from support and query in each step.
+            quiet: Without a progress bar.
+            on_step: Called after each step with its index and metrics.
+
+        Returns:
+            support_loss, query_loss and gradient_norm of each step.
+
+        Raises:
+            InvalidArgumentError: When there are no tasks.
+            SecondOrderGradientError: When a model's second-order gradients would be wrong.
+        """
+        if not tasks:
+            raise invalid("`tasks` must hold at least one Task.", tasks=tasks)
+        check_int("meta_steps", meta_steps, minimum=1)
+        compiler = TaskCompiler(self.actions, self.temperature, self.inner_loop)
+        prepared = [compiler.prepare(task) for task in progress(
+            tasks, description="read tasks", quiet=quiet)]
+        optimizer = keras.optimizers.Adam(meta_lr)
+        state = init_state(self.phi, optimizer)
+        generator = np.random.default_rng(self.seed)
+        history: History = {"support_loss": [], "query_loss": [], "gradient_norm": []}
+        for step in progress(range(meta_steps), description="meta-train", quiet=quiet):
+            chosen = generator.integers(len(prepared), size=meta_batch_size)
+            fns = [_gradient_fn(prepared[i], batch_size, generator) for i in chosen]
+            state, metrics = meta_step(state, optimizer, fns, clip_norm=1.0)
+            for key, value in metrics.items():
+                history[key].append(value)
+            if on_step is not None:
+                on_step(step, metrics)
+        self.phi, self.meta_steps = state.phi, self.meta_steps + meta_steps
+        return history
+
+    def _with_phi(self, phi: Sequence[tf.Tensor]) -> "MetaCompressor":
+        other = MetaCompressor.__new__(MetaCompressor)
+        vars(other).update(vars(self))
+        other.phi = tuple(phi)
+        return other
+
+    def save(self, path: str | Path) -> None:
+        """Writes the compressor to one file, atomically.
+
+        Args:
+            path: File to write, such as "phi.npz".
+        """
+        config = {
+            "hidden": list(self.hidden),
+            "actions": [asdict(action) for action in self.actions],
+            "inner_loop": asdict(self.inner_loop),
+            "temperature": self.temperature,
+            "seed": self.seed,
+            "meta_steps": self.meta_steps,
+        }
+        phi_file.save_phi(path, [tensor.numpy() for tensor in self.phi], config)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "MetaCompressor":
+        """Reads a compressor.
+
+        Args:
+            path: A file that `save` wrote.
+
+        Returns:
+            The compressor.
+
+        Raises:
+            CorruptFileError: When the file is damaged or of another version.
+        """
+        arrays, config = phi_file.load_phi(path)
+        loop = {**config["inner_loop"], "inner_lr": tuple(config["inner_loop"]["inner_lr"])}
+        compressor = cls(
+            hidden=config["hidden"],
+            actions=[Action(**action) for action in config["actions"]],
+            inner_loop=InnerLoop(**loop),
+            temperature=config["temperature"],
+            seed=config["seed"],
+        )
+        compressor.phi = tuple(tf.constant(array) for array in arrays)
+        compressor.meta_steps = config["meta_steps"]
+        return compressor
+
+
+def _gradient_fn(task: PreparedTask, batch_size: int, generator: np.random.Generator) -> Callable:
+    batch = task.draw(batch_size, generator)
+    return lambda phi: task.gradient(phi, batch)

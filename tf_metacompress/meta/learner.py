@@ -1,0 +1,149 @@
+"""Tasks made ready for the loops: tensors, a loss, and one compiled step per architecture."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors
+from tf_metacompress.meta.maml import Batch, meta_gradient
+from tf_metacompress.meta.problem import Problem, make_problem
+from tf_metacompress.meta.second_order import check_second_order
+from tf_metacompress.meta.task_loss import (
+    RelaxedLoss,
+    TaskTensors,
+    relaxed_loss,
+    task_tensors,
+)
+from tf_metacompress.policy import Action
+from tf_metacompress.tasks import Task
+
+_LARGEST_SUPPORT = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedTask:
+    """A task with everything that the loops need.
+
+    Attributes:
+        task: The task.
+        problem: The task read into arrays.
+        tensors: The same as tensors.
+        theta: Trainable weights of its model.
+        relaxed: Its relaxed loss.
+        step: Compiled `meta_gradient` of its architecture.
+    """
+
+    task: Task
+    problem: Problem
+    tensors: TaskTensors
+    theta: Tensors
+    relaxed: RelaxedLoss
+    step: Callable[..., Any]
+
+    def loss(self, groups: Groups, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """Relaxed loss at (φ, θ)."""
+        return self.relaxed(groups, self.tensors, x, y)
+
+    def gradient(
+        self, phi: Tensors, batch: Batch
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Meta-gradient on one batch; see `meta_gradient`."""
+        return self.step(tuple(phi), self.theta, self.tensors.flat(), batch)
+
+    def full_support(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Support inputs and labels, at most 512 of them, evenly spaced."""
+        x, y = self.task.support
+        keep = np.linspace(0, len(x) - 1, min(len(x), _LARGEST_SUPPORT)).astype(int)
+        return _tensors(x[keep], y[keep], self.theta[0].dtype)
+
+    def draw(self, batch_size: int, generator: np.random.Generator) -> Batch:
+        """Draws support and query examples, with replacement where there are too few."""
+        drawn: list[tf.Tensor] = []
+        for x, y in (self.task.support, self.task.resolved_query):
+            rows = generator.choice(len(x), batch_size, replace=len(x) < batch_size)
+            drawn += _tensors(x[rows], y[rows], self.theta[0].dtype)
+        return tuple(drawn)
+
+
+def _tensors(x: np.ndarray, y: np.ndarray, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+    labels = tf.constant(y) if np.issubdtype(y.dtype, np.integer) else tf.constant(y, dtype)
+    return tf.constant(x, dtype), labels
+
+
+def _architecture(task: Task) -> str:
+    """What tasks must have in common to share a trace."""
+    config = task.model.get_config()
+    config.pop("name", None)
+    return json.dumps([config, str(task.loss), str(task.model.loss)], default=str, sort_keys=True)
+
+
+class TaskCompiler:
+    """Prepares tasks, compiling the meta-gradient once per architecture.
+
+    Args:
+        actions: What may be done to a layer.
+        temperature: Softness of the relaxed choice.
+        loop: The inner loop.
+    """
+
+    def __init__(self, actions: Sequence[Action], temperature: float, loop: InnerLoop) -> None:
+        self.actions = tuple(actions)
+        self.temperature = temperature
+        self.loop = loop
+        self._steps: dict[str, Callable[..., Any]] = {}
+
+    def prepare(self, task: Task) -> PreparedTask:
+        """Reads a task and compiles for it what no earlier task of its architecture has.
+
+        Args:
+            task: The task; its model is not changed.
+
+        Returns:
+            The prepared task.
+
+        Raises:
+            SecondOrderGradientError: When the loop is second order and the model cannot be.
+        """
+        problem = make_problem(task.model, task.budget, task.device, actions=self.actions)
+        if not self.loop.first_order:
+            check_second_order(task.model)
+        relaxed = relaxed_loss(task, problem, self.temperature)
+        key = _architecture(task)
+        if key not in self._steps:
+            self._steps[key] = compile_step(self.loop, relaxed)
+        theta = tuple(tf.convert_to_tensor(v) for v in task.model.trainable_variables)
+        dtype = keras.backend.standardize_dtype(theta[0].dtype)
+        return PreparedTask(
+            task=task,
+            problem=problem,
+            tensors=task_tensors(task.model, problem, relaxed.index, dtype),
+            theta=theta,
+            relaxed=relaxed,
+            step=self._steps[key],
+        )
+
+
+def compile_step(loop: InnerLoop, relaxed: RelaxedLoss) -> Callable[..., Any]:
+    """Compiles the meta-gradient of one architecture.
+
+    Args:
+        loop: The inner loop.
+        relaxed: Relaxed loss of any task on the architecture.
+
+    Returns:
+        Maps (φ, θ, task tensors, batch) to what `meta_gradient` returns.
+    """
+
+    @tf.function
+    def step(phi: Tensors, theta: Tensors, tensors: tuple, batch: Batch) -> Any:
+        def loss(groups: Groups, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+            return relaxed(groups, TaskTensors(*tensors), x, y)
+
+        return meta_gradient(loop, loss, phi, theta, batch)
+
+    return step

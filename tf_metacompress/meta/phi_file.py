@@ -1,0 +1,80 @@
+"""Φ on disk: one .npz with its weights, a header and a checksum."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tf_metacompress.atomic import atomic_path
+from tf_metacompress.errors import CorruptFileError
+from tf_metacompress.meta.features import NUM_FEATURES
+
+SCHEMA_VERSION = 1
+
+
+def _digest(header: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for array in arrays:
+        digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def save_phi(path: str | Path, arrays: Sequence[np.ndarray], config: Mapping[str, Any]) -> None:
+    """Writes Φ, atomically.
+
+    Args:
+        path: File to write.
+        arrays: Weights of Φ.
+        config: What else makes the compressor, as JSON data.
+    """
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        "num_features": NUM_FEATURES,
+        "config": dict(config),
+    }
+    arrays = [np.asarray(array, np.float32) for array in arrays]
+    text = json.dumps({**header, "sha256": _digest(header, arrays)})
+    named = {f"weight_{index}": array for index, array in enumerate(arrays)}
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, header=np.frombuffer(text.encode(), np.uint8), **named)
+
+
+def load_phi(path: str | Path) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Reads Φ and checks it.
+
+    Args:
+        path: File to read.
+
+    Returns:
+        Weights of Φ, and the config given to `save_phi`.
+
+    Raises:
+        CorruptFileError: When it is not a file of Φ, of another version, or was changed.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            header = json.loads(file["header"].tobytes())
+            arrays = [file[f"weight_{index}"] for index in range(len(file.files) - 1)]
+        checksum = header.pop("sha256")
+        version, num_features = header["schema_version"], header["num_features"]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise CorruptFileError(
+            f"This is not a readable file of a MetaCompressor ({error}). "
+            f"Received: path={str(path)!r}. Save one with `compressor.save(path)`."
+        ) from error
+    if version != SCHEMA_VERSION or num_features != NUM_FEATURES:
+        raise CorruptFileError(
+            f"The file must have schema version {SCHEMA_VERSION} and {NUM_FEATURES} features. "
+            f"Received: schema_version={version}, num_features={num_features}. "
+            "Meta-train again with this version of the package."
+        )
+    if checksum != _digest(header, arrays):
+        raise CorruptFileError(
+            "The contents of the file do not match its checksum. "
+            f"Received: path={str(path)!r}. It was changed or damaged; take a fresh copy."
+        )
+    return arrays, header["config"]

@@ -1,0 +1,175 @@
+"""The loss of a relaxed compressed model, as a function of Φ and of the model's weights."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_metacompress.errors import invalid
+from tf_metacompress.meta import damage_network
+from tf_metacompress.meta.inner_loop import Groups
+from tf_metacompress.meta.problem import Problem
+from tf_metacompress.meta.relaxed_model import (
+    ActionIndex,
+    KernelSlot,
+    index_actions,
+    kernel_slots,
+    levels_of,
+    substitute_kernels,
+)
+from tf_metacompress.ops import relaxed_choice
+from tf_metacompress.tasks import Task
+
+
+@dataclass(frozen=True)
+class TaskTensors:
+    """What differs between tasks on one architecture; passed to a compiled step as arguments.
+
+    Attributes:
+        features: Shape (layers, actions, features).
+        prior: Shape (layers, actions).
+        cost: Shape (layers, actions), as a share of the room in the budget.
+        mask: Boolean, shape (layers, actions).
+        levels: Levels of each kernel.
+        others: The model's non-trainable weights.
+    """
+
+    features: tf.Tensor
+    prior: tf.Tensor
+    cost: tf.Tensor
+    mask: tf.Tensor
+    levels: tuple[tf.Tensor, ...]
+    others: tuple[tf.Tensor, ...]
+
+    def flat(self) -> tuple:
+        """The fields as a nested tuple of tensors."""
+        return (self.features, self.prior, self.cost, self.mask, self.levels, self.others)
+
+
+def task_tensors(
+    model: keras.Model, problem: Problem, index: ActionIndex, dtype: str = "float32"
+) -> TaskTensors:
+    """Turns a problem into tensors.
+
+    Args:
+        model: The task's model.
+        problem: The task read into arrays.
+        index: The actions.
+        dtype: Floating dtype of the result.
+
+    Returns:
+        The tensors.
+    """
+    return TaskTensors(
+        features=tf.constant(problem.features, dtype),
+        prior=tf.constant(problem.prior, dtype),
+        cost=tf.constant(problem.relaxed_cost(), dtype),
+        mask=tf.constant(problem.table.mask),
+        levels=tuple(tf.constant(a) for a in levels_of(problem.kernels, problem.infos, index)),
+        others=tuple(tf.convert_to_tensor(v) for v in model.non_trainable_variables),
+    )
+
+
+def resolve_loss(task: Task) -> Callable[[Any, Any], tf.Tensor]:
+    """Finds the loss of a task: its own, the compiled model's, or the one its labels suggest.
+
+    Args:
+        task: A task.
+
+    Returns:
+        Maps labels and predictions to a scalar.
+
+    Raises:
+        InvalidArgumentError: When labels do not fit the output and no loss is given.
+    """
+    given = task.loss or getattr(task.model, "loss", None)
+    if given is not None:
+        loss = keras.losses.get(given)
+        return lambda y, predictions: tf.reduce_mean(loss(y, predictions))
+    labels = task.support[1]
+    outputs = task.model.output_shape[-1]
+    if labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
+        if int(labels.max()) >= outputs:
+            raise invalid(
+                "Labels must be class indices below the number of outputs.",
+                largest_label=int(labels.max()),
+                outputs=outputs,
+            )
+        sums_to_one = getattr(task.model.layers[-1], "activation", None)
+        from_logits = sums_to_one is not keras.activations.softmax
+        crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+        return lambda y, predictions: crossentropy(y, predictions)
+    raise invalid(
+        "A task whose labels are not class indices needs a loss.",
+        "Pass loss=..., or compile the model.",
+        labels_shape=labels.shape,
+    )
+
+
+@dataclass(frozen=True)
+class RelaxedLoss:
+    """Loss of the model under Φ's relaxed choice.
+
+    Attributes:
+        model: Any model of the architecture; only its structure is used.
+        slots: Where its kernels are.
+        index: The actions.
+        loss: Maps labels and predictions to a scalar.
+        temperature: Softness of the choice.
+    """
+
+    model: keras.Model
+    slots: tuple[KernelSlot, ...]
+    index: ActionIndex
+    loss: Callable[[Any, Any], tf.Tensor]
+    temperature: float
+
+    def choice(self, phi: Sequence[tf.Tensor], tensors: TaskTensors) -> tf.Tensor:
+        """Relaxed choice of Φ, shape (layers, actions)."""
+        damage = damage_network.apply(tuple(phi), tensors.features, tensors.prior)
+        return relaxed_choice(damage, tensors.cost, 1.0, self.temperature, tensors.mask)
+
+    def __call__(
+        self, groups: Groups, tensors: TaskTensors, x: tf.Tensor, y: tf.Tensor
+    ) -> tf.Tensor:
+        """Computes the loss at Φ's weights and the model's trainable weights.
+
+        Args:
+            groups: Φ's weights, and the model's trainable weights.
+            tensors: The task.
+            x: Inputs.
+            y: Labels.
+
+        Returns:
+            Scalar.
+        """
+        phi, theta = groups
+        weights = substitute_kernels(
+            (theta, tensors.others), self.choice(phi, tensors), self.slots, tensors.levels,
+            self.index,
+        )
+        predictions, _ = self.model.stateless_call(*weights, x, training=False)
+        return self.loss(y, predictions)
+
+
+def relaxed_loss(task: Task, problem: Problem, temperature: float) -> RelaxedLoss:
+    """Builds the relaxed loss of a task.
+
+    Args:
+        task: The task.
+        problem: The task read into arrays.
+        temperature: Softness of the choice.
+
+    Returns:
+        The loss.
+    """
+    return RelaxedLoss(
+        model=task.model,
+        slots=kernel_slots(task.model, problem.infos),
+        index=index_actions(problem.table.actions),
+        loss=resolve_loss(task),
+        temperature=temperature,
+    )

@@ -1,0 +1,143 @@
+"""Fake quantisation on the grids that LiteRT executes: real = (q − zero_point) · scale."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tf_metacompress.errors import check_int
+from tf_metacompress.ops.straight_through import straight_through
+
+
+def symmetric_scale(
+    kernel: tf.Tensor, num_bits: int, channel_axis: Sequence[int] = ()
+) -> tf.Tensor:
+    """Scale of the symmetric, narrow-range grid: `max|w| / (2^(num_bits − 1) − 1)`.
+
+    The same rule as ai-edge-quantizer's min-max recipe, so weights put on this grid are exported
+    without a further error. A channel of zeros gets scale 1.
+
+    Args:
+        kernel: Weights, any shape, floating.
+        num_bits: Bits of a weight, 2 to 16.
+        channel_axis: Axes that keep a scale of their own; empty for one scale per tensor.
+
+    Returns:
+        Positive scales, of the rank of `kernel`, size one on every other axis.
+
+    Raises:
+        InvalidArgumentError: If `num_bits` is outside 2 to 16.
+
+    Example:
+        >>> symmetric_scale(tf.constant([[127.0, -7.0]]), 8, (1,)).numpy().round(4).tolist()
+        [[1.0, 0.0551]]
+    """
+    check_int("num_bits", num_bits, minimum=2)
+    axes = [axis for axis in range(kernel.shape.rank) if axis not in tuple(channel_axis)]
+    largest = tf.reduce_max(tf.abs(kernel), axis=axes, keepdims=True)
+    scale = largest / (2 ** (num_bits - 1) - 1)
+    return tf.where(scale > 0, scale, tf.ones_like(scale))
+
+
+def quantize_symmetric(
+    kernel: tf.Tensor, num_bits: int, channel_axis: Sequence[int] = ()
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rounds weights to the integers that the exported file stores.
+
+    Args:
+        kernel: Weights, any shape, floating.
+        num_bits: Bits of a weight, 2 to 16.
+        channel_axis: Axes that keep a scale of their own.
+
+    Returns:
+        `(integers, scale)`: whole numbers in the dtype of `kernel`, within ±(2^(num_bits − 1) − 1),
+        and the scale as in `symmetric_scale`. A zero weight has integer zero.
+
+    Example:
+        >>> integers, _ = quantize_symmetric(tf.constant([1.27, -0.314, 0.0]), 8)
+        >>> integers.numpy().tolist()
+        [127.0, -31.0, 0.0]
+    """
+    scale = symmetric_scale(kernel, num_bits, channel_axis)
+    return tf.round(kernel / scale), scale
+
+
+def fake_quantize_symmetric(
+    kernel: tf.Tensor, num_bits: int, channel_axis: Sequence[int] = ()
+) -> tf.Tensor:
+    """Puts weights on the symmetric grid, with a straight-through gradient.
+
+    The grid spans the largest weight, so nothing is clipped and the gradient is one everywhere; the
+    scale is treated as a constant. Zeros stay zeros.
+
+    Args:
+        kernel: Weights, any shape, floating.
+        num_bits: Bits of a weight, 2 to 16.
+        channel_axis: Axes that keep a scale of their own.
+
+    Returns:
+        Weights of the same shape and dtype on the grid.
+
+    Example:
+        >>> fake_quantize_symmetric(tf.constant([0.7, 0.26, 0.0]), 4).numpy().round(4).tolist()
+        [0.7, 0.3, 0.0]
+    """
+    integers, scale = quantize_symmetric(kernel, num_bits, channel_axis)
+    return straight_through(kernel, integers * scale)
+
+
+def fake_quantize_weights(
+    kernel: tf.Tensor, weight_bits: int, channel_axis: Sequence[int] = ()
+) -> tf.Tensor:
+    """Rounds weights to what a layer of `weight_bits` stores, with a straight-through gradient.
+
+    Args:
+        kernel: Weights, any shape, float32.
+        weight_bits: 2 to 8 for the symmetric integer grid, 16 for float16, 32 for no change.
+        channel_axis: Axes that keep a scale of their own.
+
+    Returns:
+        Weights of the same shape and dtype.
+
+    Example:
+        >>> fake_quantize_weights(tf.constant([1.0 + 2**-13]), 16).numpy().tolist()
+        [1.0]
+    """
+    if weight_bits == 32:
+        return kernel
+    if weight_bits == 16:
+        return straight_through(kernel, tf.cast(tf.cast(kernel, tf.float16), kernel.dtype))
+    return fake_quantize_symmetric(kernel, weight_bits, channel_axis)
+
+
+def fake_quantize_affine(
+    x: tf.Tensor, range_min: tf.Tensor, range_max: tf.Tensor, num_bits: int = 8
+) -> tf.Tensor:
+    """Puts activations on an asymmetric grid over a range, with a straight-through gradient.
+
+    The range is widened to contain zero and nudged so that zero is a grid point. The gradient is
+    one inside the range and zero where a value was clipped.
+
+    Paper: Jacob et al. 2018, arXiv:1712.05877.
+
+    Args:
+        x: Activations, any shape, floating.
+        range_min: Scalar, smallest value to represent.
+        range_max: Scalar, largest value to represent.
+        num_bits: Bits of an activation.
+
+    Returns:
+        Activations of the same shape and dtype on the grid.
+
+    Example:
+        >>> x = tf.constant([-1.0, 0.5, 3.0])
+        >>> fake_quantize_affine(x, 0.0, 1.0).numpy().round(4).tolist()
+        [0.0, 0.502, 1.0]
+    """
+    low = tf.minimum(tf.cast(range_min, x.dtype), 0.0)
+    high = tf.maximum(tf.cast(range_max, x.dtype), 0.0)
+    steps = float(2**num_bits - 1)
+    scale = (high - low) / steps
+    scale = tf.stop_gradient(tf.where(scale > 0, scale, tf.ones_like(scale)))
+    zero_point = tf.stop_gradient(tf.round(-low / scale))
+    clipped = tf.clip_by_value(x, -zero_point * scale, (steps - zero_point) * scale)
+    return straight_through(clipped, tf.round(clipped / scale) * scale)

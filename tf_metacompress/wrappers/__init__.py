@@ -1,0 +1,8 @@
+"""Keras layers with state: masks, ranges, and the model that trains with them."""
+
+from tf_metacompress.wrappers.activation_range import ActivationRange
+from tf_metacompress.wrappers.compressed_model import CompressedModel
+from tf_metacompress.wrappers.layer_compressor import LayerCompressor, compressor_of
+from tf_metacompress.wrappers.range_freeze import FreezeRanges
+
+__all__ = ["ActivationRange", "CompressedModel", "FreezeRanges", "LayerCompressor", "compressor_of"]

@@ -1,0 +1,77 @@
+"""The model that trains compressed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.wrappers.layer_compressor import LayerCompressor
+from tf_metacompress.wrappers.range_freeze import FreezeRanges
+
+Model = keras.Model
+
+
+@keras.saving.register_keras_serializable(package="tf_metacompress")
+class CompressedModel(Model):
+    """A Keras model around another, whose layers compute with compressed kernels.
+
+    Made by `tf_metacompress.compress`. It compiles, fits, saves and loads as any Keras model;
+    `tf_metacompress.finalize` turns it into a plain one.
+
+    Args:
+        network: The model to train, which this model owns from now on.
+        compressors: What happens to its layers.
+        **kwargs: Passed to `keras.Model`.
+    """
+
+    def __init__(
+        self, network: keras.Model, compressors: Sequence[LayerCompressor], **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.network = network
+        self.compressors = list(compressors)
+        layers = leaf_layers(network)
+        for compressor in self.compressors:
+            compressor.attach(layers)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
+        """Runs the network with compressed layers.
+
+        Args:
+            inputs: What the network takes.
+            training: Whether activation ranges, BatchNormalization and Dropout are in training.
+            mask: Unused; Keras passes masks along by itself.
+
+        Returns:
+            What the network returns.
+        """
+        del mask
+        return self.network(inputs, training=training)
+
+    def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> keras.callbacks.History:
+        """Trains as `keras.Model.fit` does, activation ranges frozen for the last fifth."""
+        ranges = [c.output_range for c in self.compressors if c.output_range is not None]
+        freeze = [FreezeRanges(ranges)] if ranges else []
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+            callbacks = [*(callback for callback in given if callback is not None), *freeze]
+        return super().fit(*args, callbacks=callbacks, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the network and the compressors, serialised."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "name": self.name,
+            "network": serialize(self.network),
+            "compressors": [serialize(compressor) for compressor in self.compressors],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "CompressedModel":
+        """Makes the model from `get_config`."""
+        make = keras.saving.deserialize_keras_object
+        network = make(config["network"], custom_objects=custom_objects)
+        compressors = [make(item) for item in config["compressors"]]
+        return cls(network, compressors, name=config["name"])
