@@ -90,7 +90,7 @@ def test_the_function_compress_is_not_replaced_by_its_module():
         "-c",
         "import tf_metacompress.compress\n"
         "import tf_metacompress as tmc\n"
-        "from tf_metacompress.compress import compress\n"
+        "from tf_metacompress.compression import compress\n"
         "assert tmc.compress is compress and callable(tmc.compress)",
     )
 

@@ -11,8 +11,6 @@ Public names are loaded on first use, so that policies, budgets and tasks work w
 """
 
 import importlib
-import sys
-import types
 from typing import Any
 
 from tf_metacompress.registration import when_keras_is_imported
@@ -31,14 +29,14 @@ _OBJECTS = {
     "allocate": "policy",
     "Task": "tasks",
     "describe": "anatomy",
-    "compress": "compress",
-    "finalize": "compress",
+    "compress": "compression",
+    "finalize": "compression",
     "MetaCompressor": "meta",
     "benchmark": "deploy",
     "compare": "deploy",
     "export_litert": "deploy",
 }
-_KERAS_MODULES = ()  # modules whose classes `keras.models.load_model` must know
+_KERAS_MODULES = ("wrappers",)  # their classes are what `keras.models.load_model` must know
 
 __all__ = ["__version__", *_MODULES, *_OBJECTS]  # noqa: PLE0604
 
@@ -58,19 +56,9 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-class _Package(types.ModuleType):
-    """Lets the function `compress` keep its name when its module `compress` is imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _OBJECTS and isinstance(value, types.ModuleType):
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
 def _register_keras_classes() -> None:
     for name in _KERAS_MODULES:
         importlib.import_module(f"{__name__}.{name}")
 
 
-sys.modules[__name__].__class__ = _Package
 when_keras_is_imported(_register_keras_classes)

@@ -190,6 +190,30 @@ def from_tfmot(schedule: Any) -> TfmotSparsity:
     )
 
 
+def as_schedule(schedule: Any) -> SparsitySchedule:
+    """Takes a schedule of this package, one of tfmot, or a function of the user's.
+
+    Args:
+        schedule: Callable with a step. Of a tfmot object, known by a config that names a
+            `final_sparsity` or `target_sparsity`, the shape is taken; anything else must return
+            `(should_update, fraction)`.
+
+    Returns:
+        A schedule in shares of the target.
+
+    Raises:
+        ArgumentTypeError: If the object is not callable.
+    """
+    if not callable(schedule):
+        raise wrong_type("`schedule` must be callable with a step.", schedule=schedule)
+    if isinstance(schedule, TfmotSparsity) or not hasattr(schedule, "get_config"):
+        return schedule
+    config = schedule.get_config()
+    config = config.get("config", config)
+    names_target = "final_sparsity" in config or "target_sparsity" in config
+    return from_tfmot(schedule) if names_target else schedule
+
+
 def _check_steps(schedule: ConstantSparsity | PolynomialSparsity) -> None:
     begin_step = check_int("begin_step", schedule.begin_step, 0)
     end_step = check_int("end_step", schedule.end_step, NO_END)

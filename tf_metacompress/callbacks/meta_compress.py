@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from tf_metacompress.compress import bake, make_compressors
+from tf_metacompress.compression import bake, make_compressors
 from tf_metacompress.controller import PruningController
 from tf_metacompress.errors import check_fraction, check_int, wrong_type
 from tf_metacompress.layer_tree import leaf_layers

@@ -52,6 +52,11 @@ class Budget:
         values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """The resources it limits, in the order of `RESOURCES`; `accuracy_drop` is not one."""
+        return tuple(self.limits({"size_bytes": 1.0, "macs": 1.0}))
+
     @classmethod
     def from_dict(cls, values: Mapping[str, float]) -> "Budget":
         """Reads a budget from what `to_dict` gave, strictly.
