@@ -32,8 +32,8 @@ FLOORS = {
     "progress": 0,
     "registration": 0,
 }
-# Sibling imports that are meant: callbacks are the thin way in to what stands beside them.
-DOORS = {("atomic", "errors"), ("callbacks", "compress"), ("callbacks", "controller")}
+# Imports between siblings that are meant.
+DOORS = {("atomic", "errors")}
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "manager", "managers"}
 WITHOUT_TENSORFLOW = ("tensorflow", "keras", "tf_keras")
 PRIVATE_APIS = ("keras.src", "tensorflow.python", "tf.python", "tf_keras.src")
