@@ -7,6 +7,7 @@ from tf_metacompress.policy.action import (
     Action,
     action_grid,
 )
+from tf_metacompress.policy.allocate import Allocation, allocate
 from tf_metacompress.policy.budget import RESOURCES, Budget
 from tf_metacompress.policy.device import DEVICES, DeviceProfile, device
 from tf_metacompress.policy.distributions import (
@@ -30,6 +31,7 @@ __all__ = [
     "RESOURCES",
     "WEIGHT_BITS",
     "Action",
+    "Allocation",
     "Budget",
     "DeviceProfile",
     "Distribution",
@@ -41,6 +43,7 @@ __all__ = [
     "Rule",
     "WeightStats",
     "action_grid",
+    "allocate",
     "device",
     "erk",
     "global_magnitude",
