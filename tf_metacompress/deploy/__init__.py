@@ -1,0 +1,34 @@
+"""Shipping: export to LiteRT, proof that the file is right, and measured latency."""
+
+from tf_metacompress.deploy.benchmarking import benchmark
+from tf_metacompress.deploy.comparison import ComparedFile, ComparisonResult, compare
+from tf_metacompress.deploy.devices import Device, Runs, register_device
+from tf_metacompress.deploy.export import export_litert
+from tf_metacompress.deploy.interpreter import LitertModel
+from tf_metacompress.deploy.latency import BenchmarkResult
+from tf_metacompress.deploy.modes import Mode, ModeOptions, mode_names, register_mode
+from tf_metacompress.deploy.parity import OutputParity, ParityReport
+from tf_metacompress.deploy.report import ExportReport
+from tf_metacompress.deploy.sizes import FileSizes, measure_sizes
+
+__all__ = [
+    "BenchmarkResult",
+    "ComparedFile",
+    "ComparisonResult",
+    "Device",
+    "ExportReport",
+    "FileSizes",
+    "LitertModel",
+    "Mode",
+    "ModeOptions",
+    "OutputParity",
+    "ParityReport",
+    "Runs",
+    "benchmark",
+    "compare",
+    "export_litert",
+    "measure_sizes",
+    "mode_names",
+    "register_device",
+    "register_mode",
+]

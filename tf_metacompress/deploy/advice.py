@@ -1,0 +1,99 @@
+"""What to know before deploying a file, in plain words. Each piece of advice is one function."""
+
+from collections.abc import Callable, Iterator
+
+from tf_metacompress.deploy.flatfile import FlatFile
+from tf_metacompress.deploy.inspection import float_ops
+from tf_metacompress.deploy.report import ExportReport
+
+Advice = Callable[[ExportReport, FlatFile], Iterator[str]]
+
+_MANY_ZEROS = 0.3
+_WIDE_MISS = 0.5
+
+
+def _zeros(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    zeros = 1.0 - report.nonzero_share
+    if zeros < _MANY_ZEROS:
+        return
+    if report.mode == "int8":
+        reason = "sparsity does not speed up int8 on this runtime"
+    else:
+        reason = "the zeros are stored like any weight, so they do not speed it up"
+    yield f"{zeros:.0%} of the weights are zero: the download (gzip) is smaller, but {reason}."
+
+
+def _four_bits(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    packed = [entry for entry in report.layers if entry.stored == "int4"]
+    if not packed:
+        return
+    convolutions = sum(entry.op == "CONV_2D" for entry in packed)
+    slower = (
+        f" {convolutions} of them are CONV_2D, which XNNPACK does not take with 4-bit weights: "
+        "on x86 they ran 4 times slower than int8."
+        if convolutions
+        else ""
+    )
+    yield f"{len(packed)} kernels are stored as packed 4-bit integers.{slower}"
+
+
+def _slow_dynamic(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    if report.mode == "dynamic" and any(op.name == "DEPTHWISE_CONV_2D" for op in file.main.ops):
+        yield "Dynamic range is slower than float32 on depthwise convolutions; int8 is faster."
+
+
+def _left_float(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    names = float_ops(file) if report.mode == "int8" else ()
+    if names:
+        yield f"These operators stay in float32, as they have no int8 kernel: {', '.join(names)}."
+
+
+def _outside_delegate(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    if report.delegation is not None and report.delegation.ops_outside:
+        names = ", ".join(dict.fromkeys(report.delegation.ops_outside))
+        yield f"The delegate of this machine leaves these to slower kernels: {names}."
+
+
+def _weak_proof(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    parity = report.parity
+    if parity.source == "random":
+        yield (
+            f"Compared with Keras on {parity.num_samples} random inputs only: pass "
+            "`representative_dataset` for a proof on real data."
+        )
+    for output in parity.outputs:
+        if output.relative_error <= parity.tolerance and output.spread_error > _WIDE_MISS:
+            yield (
+                f"The error of output {output.name!r} is {output.spread_error:.2g} times as large "
+                "as its variation over the samples: check the accuracy of the file."
+            )
+
+
+def _unknown_layers(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    if report.layers_not_found:
+        names = ", ".join(report.layers_not_found)
+        yield f"The kernels of these layers were not recognised in the file: {names}."
+
+
+_ADVICE: tuple[Advice, ...] = (
+    _zeros,
+    _four_bits,
+    _slow_dynamic,
+    _left_float,
+    _outside_delegate,
+    _weak_proof,
+    _unknown_layers,
+)
+
+
+def advise(report: ExportReport, file: FlatFile) -> tuple[str, ...]:
+    """Collects the warnings that apply to an exported file.
+
+    Args:
+        report: What is known of it so far.
+        file: What it holds.
+
+    Returns:
+        Sentences, most important first.
+    """
+    return tuple(text for advice in _ADVICE for text in advice(report, file))

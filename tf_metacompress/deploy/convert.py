@@ -1,0 +1,94 @@
+"""A Keras model as the bytes of a float32 .tflite file."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_metacompress.deploy.precision import float32_compute
+from tf_metacompress.deploy.signature import ModelSignature, model_signature, output_names
+from tf_metacompress.errors import UnsupportedModelError
+
+SIGNATURE_KEY = "serving_default"
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """A model converted to float32.
+
+    Attributes:
+        data: The .tflite file.
+        signature: The inputs.
+        output_names: Names of the outputs, in the order Keras flattens them.
+    """
+
+    data: bytes = field(repr=False)
+    signature: ModelSignature
+    output_names: tuple[str, ...]
+
+
+def convert_float(model: keras.Model) -> Conversion:
+    """Converts a model to float32, batch size one, with named inputs and outputs.
+
+    The weights enter the graph as constants, so the converter folds BatchNormalization and the
+    runtime finds one partition. The model is not changed.
+
+    Args:
+        model: A built Keras 3 model of any kind, in any dtype policy.
+
+    Returns:
+        The file and the names in it.
+
+    Raises:
+        UnsupportedModelError: If an input has an unknown extent or the converter cannot express
+            the model.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> convert_float(model).output_names
+        ('output_0',)
+    """
+    signature = model_signature(model)
+    constants = [(variable, _constant(variable)) for variable in model.variables]
+    names: list[str] = []
+
+    @tf.function(input_signature=signature.tensor_specs(), autograph=False)
+    def frozen(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        packed = signature.pack(dict(zip(signature.names, tensors, strict=True)))
+        with keras.StatelessScope(state_mapping=constants):
+            outputs = model(packed, training=False)
+        names[:] = output_names(model, outputs)
+        return dict(zip(names, keras.tree.flatten(outputs), strict=True))
+
+    data = _converted(model, frozen)
+    return Conversion(data=data, signature=signature, output_names=tuple(names))
+
+
+def _constant(variable: keras.Variable) -> tf.Tensor:
+    value = tf.constant(variable.numpy())
+    if value.dtype.is_floating and value.dtype != tf.float32:
+        raise UnsupportedModelError(
+            f"Weights must be float32 for export. Received: {variable.path!r} in "
+            f"{value.dtype.name}. Build the model under the policy 'float32' or 'mixed_float16' "
+            "and load the weights into it."
+        )
+    return value
+
+
+def _converted(model: keras.Model, frozen: Any) -> bytes:
+    try:
+        with float32_compute(model):
+            function = frozen.get_concrete_function()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+        return bytes(converter.convert())
+    except Exception as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        text = _ANSI.sub("", " ".join(lines[:2] or [type(error).__name__]))
+        reason = " ".join(text.split())[:300].rstrip(".")
+        raise UnsupportedModelError(
+            f"The model cannot be converted to LiteRT: {reason}. Received: model={model.name!r}. "
+            "Replace the layer named above by one that LiteRT has."
+        ) from error

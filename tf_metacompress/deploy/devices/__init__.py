@@ -1,0 +1,22 @@
+"""Where a file can be timed. Importing this package registers the devices that come with it."""
+
+from tf_metacompress.deploy.devices.device import (
+    Device,
+    Runs,
+    device_names,
+    get_device,
+    register_device,
+)
+from tf_metacompress.deploy.devices.host import HOST, HostDevice, load_checked, time_runs
+
+__all__ = [
+    "HOST",
+    "Device",
+    "HostDevice",
+    "Runs",
+    "device_names",
+    "get_device",
+    "load_checked",
+    "register_device",
+    "time_runs",
+]

@@ -1,0 +1,82 @@
+"""What a .tflite file holds, as frozen data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorInfo:
+    """One tensor of a file.
+
+    Attributes:
+        index: Position in its subgraph.
+        name: Name in the file.
+        type: Stored type in lower case, such as "int8", "int4", "float32".
+        shape: Extents.
+        buffer: Index of the buffer that holds its constant.
+        data: Raw constant bytes, shape (number of bytes,), uint8; empty for an activation.
+        scales: Quantisation scales, one or one a channel; empty when not quantised.
+        zero_points: Zero points, as many as scales.
+        axis: Axis of the channels that the scales belong to.
+        sparse: Whether the constant is stored in the sparse encoding.
+    """
+
+    index: int
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    buffer: int
+    data: np.ndarray = field(repr=False)
+    scales: np.ndarray = field(repr=False)
+    zero_points: np.ndarray = field(repr=False)
+    axis: int
+    sparse: bool
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the file holds the tensor's values."""
+        return len(self.data) > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpInfo:
+    """One operator of a file: its name ("CONV_2D") and its tensors by index (−1: left out)."""
+
+    index: int
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subgraph:
+    """Tensors and operators of one subgraph, and the indices of what goes in and comes out."""
+
+    tensors: tuple[TensorInfo, ...]
+    ops: tuple[OpInfo, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatFile:
+    """A checked .tflite file.
+
+    Attributes:
+        data: The whole file.
+        subgraphs: Its subgraphs; the first is the one that runs.
+        input_names: Name to tensor index, from the signature, else from the tensors.
+        output_names: Name to tensor index, likewise.
+    """
+
+    data: bytes = field(repr=False)
+    subgraphs: tuple[Subgraph, ...]
+    input_names: Mapping[str, int]
+    output_names: Mapping[str, int]
+
+    @property
+    def main(self) -> Subgraph:
+        """The subgraph that runs."""
+        return self.subgraphs[0]

@@ -1,0 +1,209 @@
+"""Reads a .tflite flatbuffer into frozen data, checking it on the way.
+
+The runtime verifies offsets itself but trusts what they lead to, and some damaged files that pass
+its verifier end the process (a model without subgraphs does). So a file is read here first, by the
+schema that ships with `ai_edge_litert`, and refused with an error when it makes no sense.
+"""
+
+import math
+import struct
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tf_metacompress.deploy.flatfile import FlatFile, OpInfo, Subgraph, TensorInfo
+from tf_metacompress.errors import CorruptFileError
+
+IDENTIFIER = b"TFL3"
+_SUPPORTED_VERSION = 3
+_SMALLEST_FILE = 16
+_READ_ERRORS = (
+    struct.error,
+    IndexError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+)
+
+
+def _names(enum: type) -> dict[int, str]:
+    return {value: name for name, value in vars(enum).items() if isinstance(value, int)}
+
+
+_TYPE_NAMES = _names(schema.TensorType)
+_OP_NAMES = _names(schema.BuiltinOperator)
+_BITS = {
+    "FLOAT64": 64, "FLOAT32": 32, "FLOAT16": 16, "BFLOAT16": 16, "INT64": 64, "UINT64": 64,
+    "INT32": 32, "UINT32": 32, "INT16": 16, "UINT16": 16, "INT8": 8, "UINT8": 8, "BOOL": 8,
+    "INT4": 4, "UINT4": 4, "INT2": 2,
+}  # fmt: skip
+
+
+def read_flatfile(data: bytes, source: str = "model") -> FlatFile:
+    """Reads and checks the bytes of a .tflite file.
+
+    Args:
+        data: The whole file.
+        source: What to call it in an error, usually its path.
+
+    Returns:
+        Its contents as frozen data.
+
+    Raises:
+        CorruptFileError: If the bytes are not a complete, consistent .tflite file.
+    """
+    if len(data) < _SMALLEST_FILE or data[4:8] != IDENTIFIER:
+        what = "is empty" if not data else "is not a .tflite file (no TFL3 mark)"
+        raise CorruptFileError(
+            f"The file {what}. Received: {source} of {len(data)} bytes. Export the model again."
+        )
+    try:
+        return _Reader(data).file()
+    except _READ_ERRORS as error:
+        complaint = error if isinstance(error, _Inconsistent) else "its offsets lead nowhere"
+        raise CorruptFileError(
+            f"The .tflite file is damaged: {complaint}. Received: {source} of {len(data)} bytes. "
+            "Copy or export it again."
+        ) from error
+
+
+class _Inconsistent(ValueError):
+    """What a file says contradicts itself."""
+
+
+def _require(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise _Inconsistent(complaint)
+
+
+class _Reader:
+    """Walks one file, charging every item, so that overlapping tables cannot take for ever."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.left = len(data) + 64
+        self.model = schema.Model.GetRootAs(data, 0)
+
+    def charge(self, count: int) -> int:
+        self.left -= count
+        _require(count >= 0 and self.left >= 0, "it lists more items than it can hold")
+        return count
+
+    def indices(self, vector: np.ndarray | int, limit: int, optional: bool) -> tuple[int, ...]:
+        if isinstance(vector, int):
+            return ()
+        self.charge(len(vector))
+        lowest = -1 if optional else 0
+        inside = all(lowest <= item < limit for item in vector)
+        _require(inside, "an operator refers to a tensor that does not exist")
+        return tuple(int(item) for item in vector)
+
+    def file(self) -> FlatFile:
+        model = self.model
+        _require(model.Version() == _SUPPORTED_VERSION, f"schema version {model.Version()}")
+        count = self.charge(model.SubgraphsLength())
+        _require(count > 0, "it has no subgraph")
+        subgraphs = tuple(self.subgraph(model.Subgraphs(index)) for index in range(count))
+        inputs, outputs = self.signature(subgraphs[0])
+        return FlatFile(
+            data=self.data, subgraphs=subgraphs, input_names=inputs, output_names=outputs
+        )
+
+    def subgraph(self, graph: schema.SubGraph) -> Subgraph:
+        count = self.charge(graph.TensorsLength())
+        tensors = tuple(self.tensor(graph.Tensors(index), index) for index in range(count))
+        ops = range(self.charge(graph.OperatorsLength()))
+        return Subgraph(
+            tensors=tensors,
+            ops=tuple(self.op(graph.Operators(index), index, count) for index in ops),
+            inputs=self.indices(graph.InputsAsNumpy(), count, optional=False),
+            outputs=self.indices(graph.OutputsAsNumpy(), count, optional=False),
+        )
+
+    def op(self, op: schema.Operator, index: int, num_tensors: int) -> OpInfo:
+        codes = self.model.OperatorCodesLength()
+        _require(0 <= op.OpcodeIndex() < codes, "an operator has no operator code")
+        code = self.model.OperatorCodes(op.OpcodeIndex())
+        builtin = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
+        name = _OP_NAMES[builtin]
+        if name == "CUSTOM":
+            name = (code.CustomCode() or b"CUSTOM").decode()
+        return OpInfo(
+            index=index,
+            name=name,
+            inputs=self.indices(op.InputsAsNumpy(), num_tensors, optional=True),
+            outputs=self.indices(op.OutputsAsNumpy(), num_tensors, optional=True),
+        )
+
+    def tensor(self, tensor: schema.Tensor, index: int) -> TensorInfo:
+        shape = () if tensor.ShapeIsNone() else tuple(int(n) for n in tensor.ShapeAsNumpy())
+        self.charge(len(shape))
+        _require(all(extent >= 0 for extent in shape), "a tensor has a negative extent")
+        kind = _TYPE_NAMES[tensor.Type()]
+        data = self.buffer(tensor.Buffer())
+        sparse = tensor.Sparsity() is not None
+        if len(data) and kind in _BITS and not sparse:
+            needed = -(-math.prod(shape) * _BITS[kind] // 8)
+            _require(len(data) >= needed, f"tensor {index} has {len(data)} of {needed} bytes")
+        scales, zero_points, axis = self.quantization(tensor.Quantization(), shape)
+        return TensorInfo(
+            index=index,
+            name=(tensor.Name() or b"").decode(),
+            type=kind.lower(),
+            shape=shape,
+            buffer=tensor.Buffer(),
+            data=data,
+            scales=scales,
+            zero_points=zero_points,
+            axis=axis,
+            sparse=sparse,
+        )
+
+    def buffer(self, index: int) -> np.ndarray:
+        _require(0 <= index < self.model.BuffersLength(), "a tensor refers to a missing buffer")
+        buffer = self.model.Buffers(index)
+        if buffer.Offset() > 1:
+            end = buffer.Offset() + buffer.Size()
+            _require(end <= len(self.data), "a buffer ends behind the end of the file")
+            return np.frombuffer(self.data, np.uint8, buffer.Size(), buffer.Offset())
+        return np.zeros(0, np.uint8) if buffer.DataIsNone() else buffer.DataAsNumpy()
+
+    def quantization(
+        self, params: schema.QuantizationParameters | None, shape: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        if params is None or params.ScaleIsNone() or not params.ScaleLength():
+            return np.zeros(0, np.float32), np.zeros(0, np.int64), 0
+        scales = np.array(params.ScaleAsNumpy(), np.float32)
+        zeros = params.ZeroPointAsNumpy()
+        zeros = np.zeros(len(scales), np.int64) if isinstance(zeros, int) else np.array(zeros)
+        self.charge(len(scales) + len(zeros))
+        axis = params.QuantizedDimension()
+        finite = bool(np.isfinite(scales).all()) and bool((scales >= 0).all())
+        _require(finite, "a quantisation scale is negative or not finite")
+        _require(len(zeros) == len(scales), "scales and zero points differ in number")
+        if len(scales) > 1 and params.DetailsType() == 0:
+            fits = 0 <= axis < len(shape) and shape[axis] == len(scales)
+            _require(fits, "the scales do not fit the channels")
+        return scales, zeros, axis
+
+    def signature(self, graph: Subgraph) -> tuple[dict[str, int], dict[str, int]]:
+        inputs = {graph.tensors[index].name: index for index in graph.inputs}
+        outputs = {graph.tensors[index].name: index for index in graph.outputs}
+        if self.charge(self.model.SignatureDefsLength()) == 0:
+            return inputs, outputs
+        signature = self.model.SignatureDefs(0)
+        if signature.SubgraphIndex() != 0:
+            return inputs, outputs
+        named_inputs = [signature.Inputs(n) for n in range(self.charge(signature.InputsLength()))]
+        named_outputs = [
+            signature.Outputs(n) for n in range(self.charge(signature.OutputsLength()))
+        ]
+        return self.named(named_inputs, graph), self.named(named_outputs, graph)
+
+    def named(self, maps: list[schema.TensorMap], graph: Subgraph) -> dict[str, int]:
+        found = {item.Name().decode(): item.TensorIndex() for item in maps}
+        inside = all(0 <= index < len(graph.tensors) for index in found.values())
+        _require(inside, "the signature refers to a tensor that does not exist")
+        return found

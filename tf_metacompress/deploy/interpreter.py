@@ -1,0 +1,207 @@
+"""The one place that opens a .tflite file with the LiteRT runtime and runs it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from tf_metacompress.atomic import PathLike
+from tf_metacompress.deploy.flatfile import FlatFile
+from tf_metacompress.deploy.flatreader import read_flatfile
+from tf_metacompress.deploy.trial import try_in_child
+from tf_metacompress.errors import (
+    CorruptFileError,
+    UnsupportedModelError,
+    check_int,
+    invalid,
+    wrong_type,
+)
+
+Inputs = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
+
+
+def read_model_file(path: PathLike) -> bytes:
+    """Reads a .tflite file from the disk.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        InvalidArgumentError: If there is no such file or it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except TypeError as error:
+        raise wrong_type("`path` must be a string or a Path.", path=path) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise invalid(f"Cannot read the file: {reason}.", path=str(path)) from error
+
+
+class LitertModel:
+    """An opened .tflite file that takes and gives real numbers.
+
+    Quantised inputs and outputs are converted with the scale and zero point that the file states,
+    so every file is called alike. Samples run one by one, as on a device.
+
+    Attributes:
+        file: What the file holds.
+        input_names: Names of the inputs, as in the signature.
+        output_names: Names of the outputs, as in the signature.
+    """
+
+    def __init__(self, file: FlatFile, num_threads: int = 1, source: str = "model") -> None:
+        self.file = file
+        self.input_names = tuple(file.input_names)
+        self.output_names = tuple(file.output_names)
+        self._interpreter = _start(file.data, num_threads, source)
+        details = self._interpreter.get_input_details() + self._interpreter.get_output_details()
+        self._details = {detail["index"]: detail for detail in details}
+        known = {*file.input_names.values(), *file.output_names.values()}
+        if not known <= self._details.keys():
+            raise CorruptFileError(
+                f"The signature of {source} names tensors that are no in/output."
+            )
+
+    @classmethod
+    def open(cls, source: PathLike | bytes, *, num_threads: int = 1, trusted: bool = False) -> Self:
+        """Opens a file after checking it.
+
+        Args:
+            source: Path of a .tflite file, or its bytes.
+            num_threads: Threads the runtime may use.
+            trusted: Whether the file was just made here; otherwise it is first run once in a
+                process of its own, where a crash does no harm.
+
+        Returns:
+            The opened model.
+
+        Raises:
+            CorruptFileError: If the file is damaged or the runtime refuses it.
+            UnsupportedModelError: If the file needs an operator that the runtime does not have.
+            InvalidArgumentError: If there is no such file.
+        """
+        check_int("num_threads", num_threads, minimum=1)
+        data = bytes(source) if isinstance(source, bytes | bytearray) else read_model_file(source)
+        name = "model" if isinstance(source, bytes | bytearray) else str(source)
+        file = read_flatfile(data, name)
+        if not trusted:
+            try_in_child(data, name)
+        return cls(file, num_threads, name)
+
+    def input_detail(self, name: str) -> dict[str, Any]:
+        """Gives shape, dtype and quantisation of an input, as the runtime states them."""
+        return self._details[self.file.input_names[name]]
+
+    def set_inputs(self, sample: Mapping[str, np.ndarray]) -> None:
+        """Places one sample of real numbers, each of the input's full shape (1, ...)."""
+        for name, value in sample.items():
+            detail = self.input_detail(name)
+            self._interpreter.set_tensor(detail["index"], _quantized(value, detail))
+
+    def invoke(self) -> None:
+        """Runs the model on the inputs in place."""
+        self._interpreter.invoke()
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Gives a copy of the results of the last run as real numbers, by name."""
+        results = {}
+        for name, index in self.file.output_names.items():
+            results[name] = _dequantized(self._interpreter.get_tensor(index), self._details[index])
+        return results
+
+    def run(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Runs a batch sample by sample.
+
+        Args:
+            inputs: One array of shape (N, ...) an input: alone, in order, or by name.
+
+        Returns:
+            Output name to array of shape (N, ...).
+
+        Raises:
+            InvalidArgumentError: If the arrays do not fit the inputs.
+        """
+        arrays = self._by_name(inputs)
+        collected: dict[str, list[np.ndarray]] = {name: [] for name in self.output_names}
+        for index in range(len(next(iter(arrays.values())))):
+            self.set_inputs({name: array[index : index + 1] for name, array in arrays.items()})
+            self.invoke()
+            for name, value in self.outputs().items():
+                collected[name].append(value)
+        return {name: np.concatenate(values) for name, values in collected.items()}
+
+    def predict(self, inputs: Inputs) -> np.ndarray | tuple[np.ndarray, ...]:
+        """Runs a batch; like `run`, but gives one array, or a tuple when there are more outputs."""
+        results = tuple(self.run(inputs).values())
+        return results[0] if len(results) == 1 else results
+
+    def op_details(self) -> list[dict[str, Any]] | None:
+        """Lists the operators as the runtime arranged them, delegates included.
+
+        The runtime has no public call for it: this is the one place that uses the semi-private one.
+
+        Returns:
+            Dictionaries with "op_name", "inputs", "outputs"; None when the runtime does not tell.
+        """
+        try:
+            return list(self._interpreter._get_ops_details())
+        except (AttributeError, ValueError, RuntimeError):
+            return None
+
+    def _by_name(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        if isinstance(inputs, Mapping):
+            arrays = {name: np.asarray(inputs[name]) for name in self.input_names if name in inputs}
+        else:
+            several = isinstance(inputs, list | tuple) and len(self.input_names) > 1
+            values = inputs if several else [inputs]
+            arrays = dict(zip(self.input_names, map(np.asarray, values), strict=False))
+        expected = {name: tuple(self.input_detail(name)["shape"][1:]) for name in self.input_names}
+        shapes = {name: array.shape for name, array in arrays.items()}
+        lengths = {shape[:1] for shape in shapes.values()}
+        fits = {name: shape[1:] for name, shape in shapes.items()} == expected
+        if not fits or len(lengths) != 1 or 0 in next(iter(lengths)):
+            wanted = ", ".join(f"{name}: (N, {_join(shape)})" for name, shape in expected.items())
+            raise invalid(f"The arrays must fit the file's inputs, {wanted}.", shapes=shapes)
+        return arrays
+
+
+def _join(shape: tuple[int, ...]) -> str:
+    return ", ".join(str(int(extent)) for extent in shape)
+
+
+def _start(data: bytes, num_threads: int, source: str) -> Interpreter:
+    try:
+        interpreter = Interpreter(model_content=data, num_threads=num_threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if "nresolved custom op" in reason or "regular TensorFlow ops" in reason:
+            raise UnsupportedModelError(
+                f"The runtime lacks an operator of this file: {reason}. Received: {source}."
+            ) from error
+        raise CorruptFileError(
+            f"The runtime refuses this .tflite file: {reason}. Received: {source}."
+        ) from error
+    return interpreter
+
+
+def _quantized(value: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    dtype, (scale, zero_point) = detail["dtype"], detail["quantization"]
+    if not scale or not np.issubdtype(dtype, np.integer):
+        return np.asarray(value, dtype)
+    limits = np.iinfo(dtype)
+    levels = np.round(np.asarray(value, np.float64) / scale) + zero_point
+    return np.clip(levels, limits.min, limits.max).astype(dtype)
+
+
+def _dequantized(value: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    scale, zero_point = detail["quantization"]
+    if not scale or not np.issubdtype(value.dtype, np.integer):
+        return value
+    return ((value.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)

@@ -1,0 +1,27 @@
+"""Weights stored in float16 and widened to float32 when the runtime loads them."""
+
+from ai_edge_quantizer.algorithm_manager import AlgorithmName
+from ai_edge_quantizer.qtyping import TFLOperationName
+from ai_edge_quantizer.quantizer import Quantizer
+
+from tf_metacompress.deploy.modes.mode import (
+    CalibrationSamples,
+    Mode,
+    ModeOptions,
+    register_mode,
+)
+
+
+def store_float16(data: bytes, samples: CalibrationSamples, options: ModeOptions) -> bytes:
+    """Stores the weights of a float32 file in float16; arithmetic stays float32."""
+    quantizer = Quantizer(data)
+    quantizer.add_weight_only_config(
+        ".*", TFLOperationName.ALL_SUPPORTED, 16, algorithm_key=AlgorithmName.FLOAT_CASTING
+    )
+    return bytes(quantizer.quantize(enable_progress_report=False).quantized_model)
+
+
+FLOAT16 = register_mode(
+    # A weight is rounded by at most 2^-11 = 5e-4 of itself; errors of many weights average out.
+    Mode(name="float16", quantize=store_float16, tolerance=1e-2)
+)

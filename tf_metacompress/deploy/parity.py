@@ -1,0 +1,167 @@
+"""Does the exported file compute what Keras computes? Measured per output on real samples."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from tf_metacompress.deploy.precision import float32_compute
+from tf_metacompress.deploy.records import Record
+from tf_metacompress.deploy.samples import Samples
+from tf_metacompress.deploy.signature import ModelSignature
+from tf_metacompress.errors import invalid
+
+_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputParity(Record):
+    """How far one output of the file lies from that of Keras.
+
+    Attributes:
+        name: Name of the output.
+        max_abs_error: Largest absolute difference.
+        rms_error: Root mean square of the differences.
+        relative_error: `rms_error` divided by the root mean square of the Keras output.
+        spread_error: `rms_error` divided by the root mean square of how the Keras output varies
+            from sample to sample; infinite when it does not vary.
+        agreement: Share of samples with the same largest class, in [0, 1]; None unless the output
+            has the shape (N, classes) with at least two classes.
+    """
+
+    name: str
+    max_abs_error: float
+    rms_error: float
+    relative_error: float
+    spread_error: float
+    agreement: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParityReport(Record):
+    """Parity of all outputs.
+
+    Attributes:
+        outputs: One entry an output.
+        tolerance: Largest accepted `relative_error`.
+        num_samples: Samples compared.
+        source: "representative_dataset", or "random" when none was given.
+    """
+
+    outputs: tuple[OutputParity, ...]
+    tolerance: float
+    num_samples: int
+    source: str
+
+    @property
+    def worst(self) -> OutputParity:
+        """The output with the largest relative error."""
+        return max(self.outputs, key=lambda output: output.relative_error)
+
+    @property
+    def relative_error(self) -> float:
+        """Largest relative error of any output."""
+        return self.worst.relative_error
+
+    @property
+    def max_abs_error(self) -> float:
+        """Largest absolute error of any output."""
+        return max(output.max_abs_error for output in self.outputs)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output lies within the tolerance."""
+        return self.relative_error <= self.tolerance
+
+
+def keras_outputs(
+    model: keras.Model, signature: ModelSignature, names: tuple[str, ...], samples: Samples
+) -> dict[str, np.ndarray]:
+    """Runs a Keras model on samples, in float32 whatever its dtype policy.
+
+    Args:
+        model: The model. It is not changed.
+        signature: Its inputs.
+        names: Names of its outputs, in the order Keras flattens them.
+        samples: The inputs.
+
+    Returns:
+        Output name to array of shape (N, ...).
+
+    Raises:
+        InvalidArgumentError: If the model itself gives NaN or infinite values.
+    """
+    batches = []
+    with float32_compute(model):
+        for start in range(0, len(samples), _BATCH):
+            batch = {name: array[start : start + _BATCH] for name, array in samples.arrays.items()}
+            outputs = model(signature.pack(batch), training=False)
+            batches.append([np.asarray(value) for value in keras.tree.flatten(outputs)])
+    joined = {name: np.concatenate(parts) for name, *parts in zip(names, *batches, strict=True)}
+    for name, values in joined.items():
+        if not np.isfinite(values.astype(np.float64)).all():
+            raise invalid(
+                "The Keras model itself gives NaN or infinite values.",
+                "Check its weights and the range of the data.",
+                output=name,
+            )
+    return joined
+
+
+def compare_outputs(
+    expected: Mapping[str, np.ndarray],
+    actual: Mapping[str, np.ndarray],
+    *,
+    tolerance: float,
+    source: str = "representative_dataset",
+) -> ParityReport:
+    """Compares what Keras gives with what the file gives.
+
+    Args:
+        expected: Outputs of Keras by name, each of shape (N, ...).
+        actual: Outputs of the file, likewise.
+        tolerance: Largest accepted relative error.
+        source: Where the samples came from.
+
+    Returns:
+        The differences.
+    """
+    outputs = tuple(_output_parity(name, expected[name], actual[name]) for name in expected)
+    count = len(next(iter(expected.values())))
+    return ParityReport(outputs=outputs, tolerance=tolerance, num_samples=count, source=source)
+
+
+def _output_parity(name: str, expected: np.ndarray, actual: np.ndarray) -> OutputParity:
+    expected, actual = expected.astype(np.float64), actual.astype(np.float64)
+    if not np.isfinite(actual).all():
+        error = math.inf
+        largest = math.inf
+    else:
+        error = _rms(actual - expected)
+        largest = float(np.abs(actual - expected).max())
+    return OutputParity(
+        name=name,
+        max_abs_error=largest,
+        rms_error=error,
+        relative_error=_ratio(error, _rms(expected)),
+        spread_error=_ratio(error, _rms(expected - expected.mean(axis=0))),
+        agreement=_agreement(expected, actual),
+    )
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def _ratio(error: float, scale: float) -> float:
+    if error == 0.0:
+        return 0.0
+    return error / scale if scale > 0.0 else math.inf
+
+
+def _agreement(expected: np.ndarray, actual: np.ndarray) -> float | None:
+    if expected.ndim != 2 or expected.shape[1] < 2:
+        return None
+    return float(np.mean(expected.argmax(axis=1) == actual.argmax(axis=1)))

@@ -1,0 +1,125 @@
+"""What an export did, as frozen data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tf_metacompress.deploy.delegation import Delegation
+from tf_metacompress.deploy.inspection import LayerStorage, TensorNote
+from tf_metacompress.deploy.parity import ParityReport
+from tf_metacompress.deploy.records import Record
+from tf_metacompress.deploy.sizes import FileSizes
+
+_KIB = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport(Record):
+    """Everything known of an exported file.
+
+    Attributes:
+        path: The file.
+        mode: Its export mode.
+        io_dtype: Type of its inputs and outputs.
+        sha256: Hash of the file, hexadecimal.
+        sizes: File, gzip and constant bytes, and the share of weights that are not zero.
+        layers: How each kernel is stored, and in which tensor.
+        layers_not_found: Keras layers with kernels that no tensor of the file resembles.
+        not_int8: In mode "int8" every tensor that is not int8, with what it is; else empty.
+        delegation: How the runtime of this machine splits the file, None when it does not tell.
+        parity: Difference from Keras.
+        num_calibration_samples: Samples that activation ranges were measured on; 0 for none.
+        versions: Package name to version of what made the file.
+        warnings: What to know before deploying it, in plain words.
+    """
+
+    path: str
+    mode: str
+    io_dtype: str
+    sha256: str
+    sizes: FileSizes
+    layers: tuple[LayerStorage, ...]
+    layers_not_found: tuple[str, ...] = ()
+    not_int8: tuple[TensorNote, ...]
+    delegation: Delegation | None
+    parity: ParityReport
+    num_calibration_samples: int = 0
+    versions: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the file."""
+        return self.sizes.file_bytes
+
+    @property
+    def gzip_bytes(self) -> int:
+        """Size of the file after gzip level 9."""
+        return self.sizes.gzip_bytes
+
+    @property
+    def constant_bytes(self) -> int:
+        """Bytes of constants within the file."""
+        return self.sizes.constant_bytes
+
+    @property
+    def nonzero_share(self) -> float:
+        """Share of weights and biases that are not zero, in [0, 1]."""
+        return self.sizes.nonzero_share
+
+    @property
+    def delegate_partitions(self) -> int | None:
+        """Parts of the graph that a delegate runs here, None when the runtime does not tell."""
+        return self.delegation.partitions if self.delegation else None
+
+    @property
+    def stored_types(self) -> dict[str, str]:
+        """Path of each layer to its stored type; several kernels are joined by "+"."""
+        types: dict[str, list[str]] = {}
+        for entry in self.layers:
+            kinds = types.setdefault(entry.layer, [])
+            if entry.stored not in kinds:
+                kinds.append(entry.stored)
+        return {layer: "+".join(kinds) for layer, kinds in types.items()}
+
+    @property
+    def layer_tensors(self) -> dict[str, tuple[str, ...]]:
+        """Path of each layer to the names of its weight tensors in the file."""
+        names: dict[str, tuple[str, ...]] = {}
+        for entry in self.layers:
+            names[entry.layer] = (*names.get(entry.layer, ()), entry.tensor)
+        return names
+
+    def __str__(self) -> str:
+        """Prints a short table: sizes, parity, each layer's type, the warnings."""
+        return "\n".join([*self._summary(), *self._layer_lines(), *self._warning_lines()])
+
+    def _summary(self) -> list[str]:
+        worst = self.parity.worst
+        agreement = "" if worst.agreement is None else f", same class {worst.agreement:.1%}"
+        parts = "not known" if self.delegation is None else f"{self.delegation.partitions}"
+        return [
+            f"{self.path} ({self.mode}, {self.io_dtype} in and out)",
+            f"  file {_kib(self.file_bytes)}, gzip {_kib(self.gzip_bytes)}, "
+            f"constants {_kib(self.constant_bytes)}, non-zero {self.nonzero_share:.1%}",
+            f"  against Keras: relative error {worst.relative_error:.2g} "
+            f"(tolerance {self.parity.tolerance:g}), largest {self.parity.max_abs_error:.2g}"
+            f"{agreement}, {self.parity.num_samples} samples",
+            f"  delegate partitions: {parts}",
+        ]
+
+    def _layer_lines(self) -> list[str]:
+        if not self.layers:
+            return []
+        width = max(len(entry.layer) for entry in self.layers)
+        return [
+            f"  {entry.layer:<{width}}  {entry.op:<18} {entry.stored:<8} "
+            f"{_kib(entry.constant_bytes):>11}  non-zero {entry.nonzero_share:6.1%}"
+            for entry in self.layers
+        ]
+
+    def _warning_lines(self) -> list[str]:
+        return [f"  ! {warning}" for warning in self.warnings]
+
+
+def _kib(count: int) -> str:
+    return f"{count / _KIB:,.1f} KiB"
