@@ -3,6 +3,7 @@
 from tf_metacompress.ops.folding import folding_gain
 from tf_metacompress.ops.masks import magnitude_scores, masked_sparsity, top_k_mask
 from tf_metacompress.ops.quantization import (
+    NUM_BITS,
     fake_quantize_affine,
     fake_quantize_symmetric,
     fake_quantize_weights,
@@ -13,6 +14,7 @@ from tf_metacompress.ops.relaxation import expected_cost, relaxed_choice, solve_
 from tf_metacompress.ops.straight_through import straight_through
 
 __all__ = [
+    "NUM_BITS",
     "expected_cost",
     "fake_quantize_affine",
     "fake_quantize_symmetric",

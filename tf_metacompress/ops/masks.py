@@ -47,7 +47,8 @@ def top_k_mask(scores: tf.Tensor, sparsity: tf.Tensor | float) -> tf.Tensor:
         [1.0, 0.0, 0.0, 1.0]
     """
     if isinstance(sparsity, (int, float)):
-        check_fraction("sparsity", sparsity)
+        # TensorFlow would read a Python number as float32, and 0.7 · 5 then rounds to 3, not to 4.
+        sparsity = tf.constant(check_fraction("sparsity", sparsity), tf.float64)
     flat = tf.reshape(scores, [-1])
     size = tf.size(flat)
     removed = tf.cast(tf.round(tf.cast(sparsity, tf.float64) * tf.cast(size, tf.float64)), tf.int32)

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_metacompress.errors import check_int
+from tf_metacompress.errors import check_choice
 from tf_metacompress.ops.straight_through import straight_through
+
+NUM_BITS = range(2, 17)
+"""Widths of the integers that a grid may have."""
 
 
 def symmetric_scale(
@@ -31,7 +34,7 @@ def symmetric_scale(
         >>> symmetric_scale(tf.constant([[127.0, -7.0]]), 8, (1,)).numpy().round(4).tolist()
         [[1.0, 0.0551]]
     """
-    check_int("num_bits", num_bits, minimum=2)
+    check_choice("num_bits", num_bits, NUM_BITS)
     axes = [axis for axis in range(kernel.shape.rank) if axis not in tuple(channel_axis)]
     largest = tf.reduce_max(tf.abs(kernel), axis=axes, keepdims=True)
     scale = largest / (2 ** (num_bits - 1) - 1)

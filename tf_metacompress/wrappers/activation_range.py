@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_metacompress.errors import check_fraction, check_int
-from tf_metacompress.ops import fake_quantize_affine
+from tf_metacompress.errors import check_choice, check_fraction
+from tf_metacompress.ops import NUM_BITS, fake_quantize_affine
 
 Layer = keras.layers.Layer
 
@@ -36,7 +36,7 @@ class ActivationRange(Layer):
     """
 
     def __init__(self, num_bits: int = 8, momentum: float = 0.95, **kwargs: Any) -> None:
-        check_int("num_bits", num_bits, minimum=2)
+        check_choice("num_bits", num_bits, NUM_BITS)
         check_fraction("momentum", momentum)
         super().__init__(autocast=False, **kwargs)
         self.num_bits = num_bits
