@@ -9,6 +9,7 @@ from tf_metacompress.policy.action import (
 )
 from tf_metacompress.policy.allocate import Allocation, allocate
 from tf_metacompress.policy.budget import RESOURCES, Budget
+from tf_metacompress.policy.costs import CostTable, cost_table
 from tf_metacompress.policy.device import DEVICES, DeviceProfile, device
 from tf_metacompress.policy.distributions import (
     Distribution,
@@ -23,6 +24,7 @@ from tf_metacompress.policy.latency import LatencyTable, layer_key
 from tf_metacompress.policy.layer_info import KernelInfo, LayerInfo, WeightStats
 from tf_metacompress.policy.policy import Policy
 from tf_metacompress.policy.rules import LayerPlan, Rule
+from tf_metacompress.policy.size_model import quantized_bytes
 
 __all__ = [
     "ACTIVATION_BITS",
@@ -33,6 +35,7 @@ __all__ = [
     "Action",
     "Allocation",
     "Budget",
+    "CostTable",
     "DeviceProfile",
     "Distribution",
     "KernelInfo",
@@ -44,6 +47,7 @@ __all__ = [
     "WeightStats",
     "action_grid",
     "allocate",
+    "cost_table",
     "device",
     "erk",
     "global_magnitude",
@@ -51,5 +55,6 @@ __all__ = [
     "lamp_damage",
     "lamp_scores",
     "layer_key",
+    "quantized_bytes",
     "uniform",
 ]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, sparse
 
-from tf_metacompress.policy.relaxation import survivors
 from tf_metacompress.errors import InfeasibleBudgetError, MetacompressError, invalid
+from tf_metacompress.policy.relaxation import survivors
 
 _MAX_CUTS = 50
 _OBJECTIVE_RANGE = 1e4
@@ -108,7 +108,7 @@ class _Problem:
         fits = fits and cost.shape == (*damage.shape, budget.size)
         if not fits or mask.shape != damage.shape or fixed.shape != budget.shape:
             raise invalid(
-                "Shapes must be damage (L, A), cost (L, A, K), budget (K,), mask (L, A), fixed (K,).",
+                "Shapes must be damage and mask (L, A), cost (L, A, K), budget and fixed (K,).",
                 **shapes,
             )
         for name, values in (("damage", damage[mask]), ("cost", cost[mask]), ("fixed", fixed)):

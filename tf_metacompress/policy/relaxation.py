@@ -42,7 +42,7 @@ def survivors(damage: np.ndarray, usage: np.ndarray, room: np.ndarray) -> np.nda
 
 
 def _prices(damage: np.ndarray, usage: np.ndarray, room: np.ndarray) -> np.ndarray | None:
-    """Prices the K resources by the dual of the linear relaxation; None when that has no solution."""
+    """Prices the K resources by the dual of the linear relaxation; None when it has no solution."""
     layer, action = np.nonzero(np.isfinite(damage))
     one_each = sparse.csr_array((np.ones(layer.size), (layer, np.arange(layer.size))))
     result = optimize.linprog(

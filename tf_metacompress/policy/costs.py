@@ -1,0 +1,208 @@
+"""What every action costs on every layer of a model, in every resource that a budget can limit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tf_metacompress.errors import UnsupportedModelError, check_choice, invalid, wrong_type
+from tf_metacompress.policy.action import Action
+from tf_metacompress.policy.budget import RESOURCES, Budget
+from tf_metacompress.policy.device import DeviceProfile
+from tf_metacompress.policy.device import device as find_device
+from tf_metacompress.policy.frozen_mapping import FrozenMapping
+from tf_metacompress.policy.latency import LatencyTable
+from tf_metacompress.policy.layer_info import LayerInfo
+from tf_metacompress.policy.size_model import (
+    FLOAT_DOWNLOAD,
+    FLOAT_FLASH,
+    QUANTIZED_DOWNLOAD,
+    QUANTIZED_FLASH,
+    KernelSizer,
+)
+
+_FOLDED_KINDS = ("BatchNormalization",)
+_FLOAT32_BYTES = 4.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CostTable:
+    """Costs of A actions on the L compressible layers of a model, in K resources.
+
+    Attributes:
+        layers: Names of the compressible layers, in order.
+        resources: Names of the resources.
+        actions: The actions.
+        cost: Cost of each action, float64 of shape (L, A, K); where `mask` is False it means
+            nothing.
+        fixed: What no action changes, float64 of shape (K,).
+        mask: Bool of shape (L, A), True where the device can run the action.
+        reference: What the float32 model costs, by resource: "size_bytes", "flash_bytes" and
+            "macs".
+    """
+
+    layers: tuple[str, ...]
+    resources: tuple[str, ...]
+    actions: tuple[Action, ...]
+    cost: np.ndarray
+    fixed: np.ndarray
+    mask: np.ndarray
+    reference: Mapping[str, float]
+
+    def limits(self, budget: Budget) -> np.ndarray:
+        """Gives what a budget allows of each resource.
+
+        Args:
+            budget: The budget.
+
+        Returns:
+            Float64 of shape (K,), `fixed` included; infinite where the budget sets no limit.
+
+        Raises:
+            InvalidArgumentError: If the budget limits a resource that the table does not hold.
+        """
+        limits = budget.limits(self.reference)
+        missing = sorted(set(limits) - set(self.resources))
+        if missing:
+            raise invalid(
+                f"The budget limits {', '.join(missing)}, which the cost table does not hold.",
+                "Name it in `resources`.",
+                resources=self.resources,
+            )
+        return np.array([limits.get(name, np.inf) for name in self.resources])
+
+    def total(self, choice: np.ndarray) -> dict[str, float]:
+        """Gives the cost of a choice of one action per layer, by resource, `fixed` included.
+
+        Args:
+            choice: Index of each layer's action, shape (L,).
+
+        Returns:
+            Cost by resource.
+        """
+        chosen = self.cost[np.arange(len(self.layers)), np.asarray(choice)]
+        return dict(zip(self.resources, (chosen.sum(axis=0) + self.fixed).tolist(), strict=True))
+
+
+def cost_table(
+    layer_infos: Sequence[LayerInfo],
+    kernels: Mapping[str, tuple[np.ndarray, ...]],
+    *,
+    device: str | DeviceProfile,
+    actions: Sequence[Action],
+    latency: LatencyTable | None = None,
+    resources: Sequence[str] = ("size_bytes",),
+) -> CostTable:
+    """Works out the cost of every action on every compressible layer.
+
+    Args:
+        layer_infos: All layers of the model.
+        kernels: The BatchNorm-folded kernels of each compressible layer, in the order of its
+            `kernels`.
+        device: Name of a device, or a profile; it says which actions exist and where zeros pay.
+        actions: A actions.
+        latency: Measured latencies, needed when `resources` has "latency_ms".
+        resources: K of "size_bytes", "flash_bytes", "macs", "latency_ms".
+
+    Returns:
+        The table.
+
+    Raises:
+        UnsupportedModelError: If no layer can be compressed.
+        InvalidArgumentError: If kernels are missing or of another shape, if a resource is unknown,
+            or if latencies are needed and missing.
+    """
+    profile = find_device(device)
+    resources = tuple(check_choice("resources", name, RESOURCES) for name in resources)
+    infos = tuple(info for info in layer_infos if info.compressible)
+    if not infos:
+        raise UnsupportedModelError("The model has no layer that can be compressed.")
+    if "latency_ms" in resources and not isinstance(latency, LatencyTable):
+        raise wrong_type("Budgeting latency needs a LatencyTable as `latency`.", latency=latency)
+    sizers = {info.name: _sizers(info, kernels) for info in infos}
+    mask = np.stack([profile.actions(info, actions) for info in infos])
+    cost = np.zeros((len(infos), len(actions), len(resources)))
+    for k, resource in enumerate(resources):
+        for row, info in enumerate(infos):
+            cost[row, mask[row], k] = [
+                _layer_cost(info, sizers[info.name], action, resource, profile, latency)
+                for action in np.array(actions, dtype=object)[mask[row]]
+            ]
+    return CostTable(
+        layers=tuple(info.name for info in infos),
+        resources=resources,
+        actions=tuple(actions),
+        cost=cost,
+        fixed=np.array([_fixed(layer_infos, resource) for resource in resources]),
+        mask=mask,
+        reference=_reference(layer_infos, sizers),
+    )
+
+
+def _sizers(
+    info: LayerInfo, kernels: Mapping[str, tuple[np.ndarray, ...]]
+) -> tuple[KernelSizer, ...]:
+    arrays = kernels.get(info.name)
+    if arrays is None:
+        raise invalid("`kernels` lacks a compressible layer.", layer=info.name)
+    shapes = [np.shape(array) for array in arrays]
+    if shapes != [kernel.shape for kernel in info.kernels]:
+        raise invalid(f"The kernels of {info.name!r} have other shapes.", shapes=shapes)
+    return tuple(
+        KernelSizer(array, kernel.channel_axis)
+        for array, kernel in zip(arrays, info.kernels, strict=True)
+    )
+
+
+def _layer_cost(
+    info: LayerInfo,
+    sizers: tuple[KernelSizer, ...],
+    action: Action,
+    resource: str,
+    profile: DeviceProfile,
+    latency: LatencyTable | None,
+) -> float:
+    pays = profile.pays(resource)
+    if not pays:
+        action = Action(weight_bits=action.weight_bits, pattern=action.pattern)
+    if resource == "latency_ms":
+        return latency.lookup(info, action)
+    if resource == "macs":
+        return info.macs * (1.0 - action.sparsity)
+    column = ("size_bytes", "flash_bytes").index(resource)
+    return sum(sizer.quantized_bytes(action)[column] for sizer in sizers)
+
+
+def _fixed(layer_infos: Sequence[LayerInfo], resource: str) -> float:
+    """Gives what the layers that stay as they are, and the file around all of them, cost."""
+    if resource == "latency_ms":
+        return 0.0
+    if resource == "macs":
+        return float(sum(info.macs for info in layer_infos if not info.compressible))
+    quantized = QUANTIZED_DOWNLOAD if resource == "size_bytes" else QUANTIZED_FLASH
+    num_kernels = sum(len(info.kernels) for info in layer_infos if info.compressible)
+    around = quantized.per_file + quantized.per_kernel * num_kernels
+    return around + _untouched_bytes(layer_infos)
+
+
+def _untouched_bytes(layer_infos: Sequence[LayerInfo]) -> float:
+    kept = (i for i in layer_infos if not i.compressible and i.kind not in _FOLDED_KINDS)
+    return sum(info.num_params for info in kept) * _FLOAT32_BYTES
+
+
+def _reference(
+    layer_infos: Sequence[LayerInfo], sizers: Mapping[str, tuple[KernelSizer, ...]]
+) -> FrozenMapping[str, float]:
+    download, flash = FLOAT_DOWNLOAD.per_file, FLOAT_FLASH.per_file
+    for sizer in (sizer for layer in sizers.values() for sizer in layer):
+        extra = sizer.quantized_bytes(Action(weight_bits=32))
+        download += extra[0] + FLOAT_DOWNLOAD.per_kernel
+        flash += extra[1] + FLOAT_FLASH.per_kernel
+    untouched = _untouched_bytes(layer_infos)
+    return FrozenMapping(
+        {
+            "size_bytes": download + untouched,
+            "flash_bytes": flash + untouched,
+            "macs": float(sum(info.macs for info in layer_infos)),
+        }
+    )
