@@ -47,13 +47,6 @@ class Budget:
         for name, value in given.items():
             object.__setattr__(self, name, _check_limit(name, value))
 
-    @property
-    def resources(self) -> tuple[str, ...]:
-        """The resources that the budget limits, in the order of `RESOURCES`; no accuracy."""
-        given = self.to_dict()
-        by_ratio = {"size_bytes": "size_ratio", "macs": "macs_ratio"}
-        return tuple(name for name in RESOURCES if name in given or by_ratio.get(name) in given)
-
     def to_dict(self) -> dict[str, float]:
         """Gives the limits that are set, by name."""
         values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
