@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tf_metacompress as tmc
 from tests import house_rules
 from tests.fresh_python import ROOT, run_script
 
@@ -36,7 +37,7 @@ def _in_an_empty_directory(tmp_path, monkeypatch):
 def test_doctests(path):
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     module = importlib.import_module(name)
-    result = doctest.testmod(module, extraglobs={"np": np}, optionflags=OPTIONS)
+    result = doctest.testmod(module, extraglobs={"np": np, "tmc": tmc}, optionflags=OPTIONS)
     assert result.attempted > 0
     assert result.failed == 0
 

@@ -7,7 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_metacompress import compress, policy, schedules, tasks, wrappers
+from tf_metacompress import (
+    MetaCompressor,
+    callbacks,
+    compress,
+    policy,
+    schedules,
+    tasks,
+    wrappers,
+)
 
 
 @dataclass(frozen=True)
@@ -17,13 +25,33 @@ class Descriptor:
     Attributes:
         make: Gives a new instance, equal to the one before.
         input_shape: Shape of a batch, for Keras layers and models that can be called.
+        state: What a round trip must keep, in a form that can be compared.
     """
 
     make: Callable[[], Any]
     input_shape: tuple[int, ...] | None = None
+    state: Callable[[Any], Any] = lambda value: value
 
 
 ARRAYS = (np.zeros((4, 8, 8, 1), "float32"), np.array([0, 1, 0, 1]))
+
+
+@dataclass(frozen=True)
+class TfmotStandIn:
+    """As much of a tfmot schedule as `from_tfmot` looks at."""
+
+    target_sparsity: float = 0.5
+
+    def __call__(self, step: int) -> tuple[bool, float]:
+        return step % 100 == 0, self.target_sparsity
+
+    def get_config(self) -> dict[str, float]:
+        return {"target_sparsity": self.target_sparsity}
+
+
+def meta_compressor_state(compressor: MetaCompressor) -> Any:
+    weights = [np.asarray(weight).tolist() for weight in compressor.phi]
+    return weights, compressor.hidden, compressor.actions, compressor.temperature
 
 
 def make_layer_info() -> policy.LayerInfo:
@@ -41,6 +69,17 @@ def make_layer_info() -> policy.LayerInfo:
 
 def make_kernel_info() -> policy.KernelInfo:
     return policy.KernelInfo(name="kernel", shape=(64, 10), channel_axis=(1,))
+
+
+def make_cost_table() -> policy.CostTable:
+    kernels = {"head": (np.linspace(-1.0, 1.0, 640).reshape(64, 10),)}
+    actions = policy.action_grid((0.0, 0.5), (8,))
+    return policy.cost_table((make_layer_info(),), kernels, device="cortex-m", actions=actions)
+
+
+def make_allocation() -> policy.Allocation:
+    damage, cost = np.array([[0.0, 1.0]]), np.array([[[2.0], [1.0]]])
+    return policy.allocate(damage, cost, np.array([1.5]))
 
 
 def make_device() -> policy.DeviceProfile:
@@ -91,6 +130,7 @@ DESCRIPTORS: dict[type, Descriptor] = {
     wrappers.ActivationRange: Descriptor(
         lambda: wrappers.ActivationRange(num_bits=4, momentum=0.5, name="range"), (2, 3)
     ),
+    policy.Allocation: Descriptor(make_allocation),
     policy.Budget: Descriptor(lambda: policy.Budget(size_ratio=0.1, latency_ms=2.5)),
     tasks.ClassSubset: Descriptor(lambda: tasks.ClassSubset(num_ways=3)),
     wrappers.CompressedModel: Descriptor(make_compressed_model, (2, 8, 8, 1)),
@@ -98,6 +138,7 @@ DESCRIPTORS: dict[type, Descriptor] = {
         lambda: schedules.ConstantSparsity(begin_step=2, frequency=5)
     ),
     tasks.Contrast: Descriptor(lambda: tasks.Contrast(lower=0.5, upper=1.5)),
+    policy.CostTable: Descriptor(make_cost_table),
     policy.DeviceProfile: Descriptor(make_device),
     wrappers.FreezeRanges: Descriptor(lambda: wrappers.FreezeRanges((), after=0.5)),
     policy.KernelInfo: Descriptor(make_kernel_info),
@@ -105,12 +146,21 @@ DESCRIPTORS: dict[type, Descriptor] = {
     wrappers.LayerCompressor: Descriptor(make_layer_compressor),
     policy.LayerInfo: Descriptor(make_layer_info),
     policy.LayerPlan: Descriptor(lambda: policy.LayerPlan("conv1", sparsity=0.5, weight_bits=8)),
+    callbacks.MetaCompress: Descriptor(
+        lambda: callbacks.MetaCompress(policy.Budget(size_ratio=0.1), support=ARRAYS)
+    ),
+    MetaCompressor: Descriptor(
+        lambda: MetaCompressor(hidden=(4,), seed=1), state=meta_compressor_state
+    ),
     tasks.Noise: Descriptor(lambda: tasks.Noise(stddev=0.1)),
     policy.Policy: Descriptor(make_policy),
     schedules.PolynomialSparsity: Descriptor(lambda: schedules.PolynomialSparsity(end_step=100)),
+    callbacks.PruningSchedule: Descriptor(lambda: callbacks.PruningSchedule(end_step=10)),
     tasks.Rotation: Descriptor(lambda: tasks.Rotation(degrees=20.0)),
     policy.Rule: Descriptor(lambda: policy.Rule("conv*", sparsity=0.7, weight_bits=8)),
+    callbacks.SparsityLogger: Descriptor(lambda: callbacks.SparsityLogger(per_layer=False)),
     tasks.Task: Descriptor(make_task),
+    schedules.TfmotSparsity: Descriptor(lambda: schedules.from_tfmot(TfmotStandIn())),
     policy.WeightStats: Descriptor(
         lambda: policy.WeightStats(mean_abs=0.1, std=0.2, max_abs=0.5, kurtosis=3.0)
     ),
