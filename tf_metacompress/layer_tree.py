@@ -5,6 +5,7 @@ looks `call` up at each invocation, so this reaches a layer wherever it is used:
 Functional, nested and subclassed models, once or several times, without rebuilding a graph.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,11 @@ def _children(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return [layer.layer] if isinstance(layer, keras.layers.Wrapper) else []
 
 
+def _unused(path: str, used: Mapping[str, Any]) -> str:
+    numbered = (f"{path}_{number}" for number in itertools.count(1))
+    return next(name for name in itertools.chain([path], numbered) if name not in used)
+
+
 def leaf_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
     """Lists the innermost layers of a model by path.
 
@@ -29,7 +35,8 @@ def leaf_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
 
     Returns:
         Paths such as "backbone/conv1" to layers, in the order Keras lists them. A layer that is
-        used several times appears once. Input layers are left out.
+        used several times appears once. Input layers are left out. Where a subclassed model has
+        several layers of one name, the later ones get a number, as in "conv1_1".
 
     Example:
         >>> head = keras.Sequential([keras.layers.Dense(2, name="dense")], name="head")
@@ -48,7 +55,7 @@ def leaf_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
             if _children(child):
                 visit(child, f"{path}/")
             else:
-                found[path] = child
+                found[_unused(path, found)] = child
 
     visit(model, "")
     return found

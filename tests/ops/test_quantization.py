@@ -183,7 +183,7 @@ def test_traced_calls_equal_eager_ones():
         lambda k: fake_quantize_weights(k, 16),
         lambda k: fake_quantize_affine(k, -0.7, 1.9),
     ):
-        # A graph divides by a constant as a product with its reciprocal: one unit in the last place.
+        # A graph divides by a constant as a product with its reciprocal: one ulp apart.
         np.testing.assert_allclose(tf.function(function)(kernel), function(kernel), rtol=3e-7)
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 from hypothesis import given
-from hypothesis.extra import numpy as hnp
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from tf_metacompress.ops import straight_through
 

@@ -36,7 +36,8 @@ def is_linear(layer: keras.layers.Layer) -> bool:
 def followers(calls: Sequence[LayerCall]) -> dict[str, keras.layers.BatchNormalization]:
     """Finds the BatchNormalization that will be folded into each kernel.
 
-    It must be the only reader of a linear layer of a known kind, called once, on the last axis.
+    It must be the only reader of a linear layer of a known kind, called once, on the last axis,
+    whose own result the model does not return.
 
     Args:
         calls: A trace.
@@ -50,7 +51,7 @@ def followers(calls: Sequence[LayerCall]) -> dict[str, keras.layers.BatchNormali
         times_called[call.path] = times_called.get(call.path, 0) + 1
     found = {}
     for index, call in enumerate(calls):
-        if len(readers[index]) != 1 or times_called[call.path] != 1:
+        if len(readers[index]) != 1 or times_called[call.path] != 1 or call.is_output:
             continue
         reader = calls[readers[index][0]].layer
         if (
@@ -80,6 +81,4 @@ def gain_array(
     """
     gamma = tf.convert_to_tensor(batch_norm.gamma) if batch_norm.scale else None
     variance = tf.convert_to_tensor(batch_norm.moving_variance)
-    return np.asarray(
-        folding_gain(gamma, variance, batch_norm.epsilon, kernel_shape, channel_axis)
-    )
+    return np.asarray(folding_gain(gamma, variance, batch_norm.epsilon, kernel_shape, channel_axis))

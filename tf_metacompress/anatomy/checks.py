@@ -5,7 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_metacompress.anatomy.kinds import kind_of
 from tf_metacompress.errors import UnsupportedModelError, invalid, wrong_type
+from tf_metacompress.layer_tree import leaf_layers
 
 
 def check_keras_model(model: Any, name: str = "model") -> None:
@@ -30,11 +32,12 @@ def check_keras_model(model: Any, name: str = "model") -> None:
                 "TF_USE_LEGACY_KERAS."
             )
         raise wrong_type(f"`{name}` must be a Keras 3 model.", **{name: model})
-    if not model.built:
+    unbuilt = [p for p, layer in leaf_layers(model).items() if kind_of(layer) and not layer.built]
+    if not model.built or unbuilt:
         raise invalid(
             f"`{name}` must be built, so that its weights exist.",
             "Give it a keras.Input, or call it once on data.",
-            **{name: model.name},
+            **{name: model.name, "without weights": unbuilt},
         )
     for variable in model.weights:
         if not np.isfinite(np.asarray(variable, np.float32)).all():

@@ -28,10 +28,16 @@ _SHAPE_ONLY = (
 
 def _is_fused_activation(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.layers.ReLU):
-        return True
+        return layer.max_value in (None, 6.0) and not layer.negative_slope and not layer.threshold
     activation = getattr(layer, "activation", None)
     name = getattr(activation, "__name__", "")
     return isinstance(layer, keras.layers.Activation) and name in _FUSED_ACTIVATIONS
+
+
+def _absorbs(layer: keras.layers.Layer) -> bool:
+    """Whether the operator of a layer can run an activation behind it as its own."""
+    fuses = (keras.layers.BatchNormalization, keras.layers.Add)
+    return is_linear(layer) and (kind_of(layer) is not None or isinstance(layer, fuses))
 
 
 def _ends_in_softmax(layer: keras.layers.Layer) -> bool:
@@ -61,10 +67,8 @@ def quantization_points(calls: Sequence[LayerCall]) -> frozenset[str]:
         if call.path in folded:
             continue
         following = [calls[reader].layer for reader in readers[index]]
-        absorbs = kind_of(layer) or isinstance(
-            layer, (keras.layers.BatchNormalization, keras.layers.Add)
-        )
-        if absorbs and is_linear(layer) and len(following) == 1 and _is_fused_activation(following[0]):
+        is_only_read = len(following) == 1 and not call.is_output
+        if is_only_read and _absorbs(layer) and _is_fused_activation(following[0]):
             continue
         points.add(call.path)
     return frozenset(points)

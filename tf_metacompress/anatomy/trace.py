@@ -1,12 +1,12 @@
 """One run of a model, recorded call by call: works on any kind of model."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tf_metacompress.errors import invalid
+from tf_metacompress.errors import MetacompressError, UnsupportedModelError, invalid
 from tf_metacompress.layer_tree import Call, leaf_layers, redirected
 
 _UNKNOWN_EXTENT = 16
@@ -22,6 +22,7 @@ class LayerCall:
         input_shapes: Shapes of the tensors that went in, batch size one.
         output_shape: Shape of the (first) tensor that came out.
         producers: Index of the call that made each input; −1 for the model's input or a plain op.
+        is_output: Whether the model returns a tensor that came out.
     """
 
     path: str
@@ -29,6 +30,7 @@ class LayerCall:
     input_shapes: tuple[tuple[int, ...], ...]
     output_shape: tuple[int, ...]
     producers: tuple[int, ...]
+    is_output: bool = False
 
 
 @dataclass
@@ -63,6 +65,12 @@ class _Recorder:
         for tensor in outputs:
             self.made_by[id(tensor)] = len(self.calls)
         self.calls.append(call)
+
+    def finish(self, outputs: Any) -> tuple[LayerCall, ...]:
+        returned = {self.made_by.get(id(tensor), -1) for tensor in tf.nest.flatten(outputs)}
+        return tuple(
+            replace(call, is_output=index in returned) for index, call in enumerate(self.calls)
+        )
 
 
 def _zeros(shape: Any, dtype: str) -> tf.Tensor:
@@ -111,8 +119,23 @@ def trace(model: keras.Model) -> tuple[LayerCall, ...]:
 
     Returns:
         The calls in execution order.
+
+    Raises:
+        UnsupportedModelError: When the model fails on zeros.
     """
     recorder = _Recorder()
-    with redirected(leaf_layers(model), recorder.wrap):
-        model(example_inputs(model), training=False)
-    return tuple(recorder.calls)
+    inputs = example_inputs(model)
+    try:
+        with redirected(leaf_layers(model), recorder.wrap):
+            outputs = model(inputs, training=False)
+    except MetacompressError:
+        raise
+    except Exception as error:
+        shapes = tf.nest.map_structure(lambda tensor: tuple(tensor.shape), inputs)
+        raise UnsupportedModelError(
+            "A model is read by running it on one example of zeros, and this one failed. "
+            f"Received: model={model.name!r}, input shapes={shapes}, "
+            f"error={' '.join(str(error).split())[:300]!r}. "
+            "Make it run on that, or wrap it in a Functional model with one input structure."
+        ) from error
+    return recorder.finish(outputs)
