@@ -6,7 +6,7 @@ from tf_metacompress.deploy.devices import Device, Runs, register_device
 from tf_metacompress.deploy.export import export_litert
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.latency import BenchmarkResult
-from tf_metacompress.deploy.modes import Mode, ModeOptions, mode_names, register_mode
+from tf_metacompress.deploy.modes import Mode, ModeOptions, get_mode, mode_names, register_mode
 from tf_metacompress.deploy.parity import OutputParity, ParityReport
 from tf_metacompress.deploy.report import ExportReport
 from tf_metacompress.deploy.sizes import FileSizes, measure_sizes
@@ -27,6 +27,7 @@ __all__ = [
     "benchmark",
     "compare",
     "export_litert",
+    "get_mode",
     "measure_sizes",
     "mode_names",
     "register_device",

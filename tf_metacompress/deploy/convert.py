@@ -90,5 +90,5 @@ def _converted(model: keras.Model, frozen: Any) -> bytes:
         reason = " ".join(text.split())[:300].rstrip(".")
         raise UnsupportedModelError(
             f"The model cannot be converted to LiteRT: {reason}. Received: model={model.name!r}. "
-            "Replace the layer named above by one that LiteRT has."
+            "Replace the layer it names by one that LiteRT can express."
         ) from error

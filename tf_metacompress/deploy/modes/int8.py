@@ -134,7 +134,7 @@ def quantize_int8(data: bytes, samples: CalibrationSamples, options: ModeOptions
 
 INT8 = register_mode(
     # On probabilities near 0 or 1 an error of e means that e²/2 of the answers are others: 3 %.
-    # Measured on sound files: 0.01 to 0.09 (digits, DS-CNN, ResNet-8); on collapsed ones: 0.7 to 1.3.
+    # Measured on sound files: 0.01 to 0.09 (digits, DS-CNN, ResNet-8); on collapsed ones: about 1.
     Mode(
         name="int8",
         quantize=quantize_int8,
