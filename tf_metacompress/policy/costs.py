@@ -1,9 +1,10 @@
 """What every action costs on every layer of a model, in every resource that a budget can limit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from tf_metacompress.errors import UnsupportedModelError, check_choice, invalid, wrong_type
 from tf_metacompress.policy.action import Action
@@ -23,6 +24,10 @@ from tf_metacompress.policy.size_model import (
 
 _FOLDED_KINDS = ("BatchNormalization",)
 _FLOAT32_BYTES = 4.0
+_ANCHORS = 8
+
+Sizers = tuple[KernelSizer, ...]
+"""One sizer for each kernel of a layer."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -122,12 +127,14 @@ def cost_table(
     sizers = {info.name: _sizers(info, kernels) for info in infos}
     mask = np.stack([profile.actions(info, actions) for info in infos])
     cost = np.zeros((len(infos), len(actions), len(resources)))
-    for k, resource in enumerate(resources):
-        for row, info in enumerate(infos):
-            cost[row, mask[row], k] = [
-                _layer_cost(info, sizers[info.name], action, resource, profile, latency)
-                for action in np.array(actions, dtype=object)[mask[row]]
-            ]
+    for row, info in enumerate(infos):
+        allowed = [action for action, runs in zip(actions, mask[row], strict=True) if runs]
+        for k, resource in enumerate(resources):
+            paid = allowed if profile.pays(resource) else [_dense(action) for action in allowed]
+            if resource == "latency_ms":
+                cost[row, mask[row], k] = [latency.lookup(info, action) for action in paid]
+            else:
+                cost[row, mask[row], k] = _COSTS[resource](info, sizers[info.name], paid)
     return CostTable(
         layers=tuple(info.name for info in infos),
         resources=resources,
@@ -139,9 +146,7 @@ def cost_table(
     )
 
 
-def _sizers(
-    info: LayerInfo, kernels: Mapping[str, tuple[np.ndarray, ...]]
-) -> tuple[KernelSizer, ...]:
+def _sizers(info: LayerInfo, kernels: Mapping[str, tuple[np.ndarray, ...]]) -> Sizers:
     arrays = kernels.get(info.name)
     if arrays is None:
         raise invalid("`kernels` lacks a compressible layer.", layer=info.name)
@@ -154,23 +159,61 @@ def _sizers(
     )
 
 
-def _layer_cost(
-    info: LayerInfo,
-    sizers: tuple[KernelSizer, ...],
-    action: Action,
-    resource: str,
-    profile: DeviceProfile,
-    latency: LatencyTable | None,
-) -> float:
-    pays = profile.pays(resource)
-    if not pays:
-        action = Action(weight_bits=action.weight_bits, pattern=action.pattern)
-    if resource == "latency_ms":
-        return latency.lookup(info, action)
-    if resource == "macs":
-        return info.macs * (1.0 - action.sparsity)
-    column = ("size_bytes", "flash_bytes").index(resource)
-    return sum(sizer.quantized_bytes(action)[column] for sizer in sizers)
+def _dense(action: Action) -> Action:
+    return Action(weight_bits=action.weight_bits, pattern=action.pattern)
+
+
+def _macs(info: LayerInfo, sizers: Sizers, actions: Sequence[Action]) -> np.ndarray:
+    return np.array([info.macs * (1.0 - action.sparsity) for action in actions])
+
+
+def _flash(info: LayerInfo, sizers: Sizers, actions: Sequence[Action]) -> np.ndarray:
+    """Adds up file bytes; where zeros pay, kept weights and one bit for each place are stored."""
+    total = np.zeros(len(actions))
+    for sizer, kernel in zip(sizers, info.kernels, strict=True):
+        for index, action in enumerate(actions):
+            stored = sizer.flash_bytes(action) * (1.0 - action.sparsity)
+            places = kernel.size / 8 if action.sparsity > 0.0 else 0.0
+            total[index] += stored + places + sizer.channel_bytes(action)[1]
+    return total
+
+
+def _download(info: LayerInfo, sizers: Sizers, actions: Sequence[Action]) -> np.ndarray:
+    total = np.zeros(len(actions))
+    for sizer in sizers:
+        around = [sizer.channel_bytes(action)[0] for action in actions]
+        total += around + _interpolated_download(sizer, actions)
+    return total
+
+
+def _interpolated_download(sizer: KernelSizer, actions: Sequence[Action]) -> np.ndarray:
+    """Compresses at a few sparsities and interpolates the rest: it is smooth, and gzip is slow."""
+    size = np.zeros(len(actions))
+    kinds = [(action.weight_bits, action.pattern) for action in actions]
+    for kind in set(kinds):
+        rows = np.array([row for row, other in enumerate(kinds) if other == kind])
+        sparsities, place = np.unique([actions[row].sparsity for row in rows], return_inverse=True)
+        steps = np.linspace(0, len(sparsities) - 1, min(_ANCHORS, len(sparsities)))
+        anchors = sparsities[np.unique(np.rint(steps).astype(int))]
+        bits, pattern = kind
+        found = [sizer.download_bytes(Action(float(s), bits, pattern)) for s in anchors]
+        size[rows] = _through(anchors, np.array(found), sparsities)[place]
+    return size
+
+
+def _through(known: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Interpolates positive values monotonically, both axes on a logarithmic scale."""
+    if len(known) == len(wanted):
+        return values
+    curve = PchipInterpolator(-np.log1p(-known), np.log(values))
+    return np.exp(curve(-np.log1p(-wanted)))
+
+
+_COSTS: Mapping[str, Callable[[LayerInfo, Sizers, Sequence[Action]], np.ndarray]] = {
+    "size_bytes": _download,
+    "flash_bytes": _flash,
+    "macs": _macs,
+}
 
 
 def _fixed(layer_infos: Sequence[LayerInfo], resource: str) -> float:
@@ -191,7 +234,7 @@ def _untouched_bytes(layer_infos: Sequence[LayerInfo]) -> float:
 
 
 def _reference(
-    layer_infos: Sequence[LayerInfo], sizers: Mapping[str, tuple[KernelSizer, ...]]
+    layer_infos: Sequence[LayerInfo], sizers: Mapping[str, Sizers]
 ) -> FrozenMapping[str, float]:
     download, flash = FLOAT_DOWNLOAD.per_file, FLOAT_FLASH.per_file
     for sizer in (sizer for layer in sizers.values() for sizer in layer):
