@@ -133,9 +133,11 @@ def call_with_weights(
         for variable in layer.variables
     ]
     with keras.StatelessScope(state_mapping=mapping) as scope:
+        # The scope may have cast what it was given, so ask it what it starts from.
+        before = [scope.get_current_value(variable) for variable in layer.variables]
         outputs = call(*args, **kwargs)
-    for variable, before in mapping:
-        after = scope.get_current_value(variable)
-        if after is not before:
-            variable.assign(after)
+    for variable, old in zip(layer.variables, before, strict=True):
+        new = scope.get_current_value(variable)
+        if new is not old:
+            variable.assign(new)
     return outputs

@@ -49,7 +49,8 @@ def quantization_points(calls: Sequence[LayerCall]) -> frozenset[str]:
     """Finds the layers whose results become int8 tensors of their own.
 
     Left out: layers that only move values about, kernels whose BatchNormalization or ReLU is fused
-    into them, and results of softmax and sigmoid, whose grid the runtime fixes.
+    into them, results of softmax and sigmoid, whose grid the runtime fixes, and results that are
+    integers or several tensors.
 
     Args:
         calls: A trace.
@@ -64,7 +65,7 @@ def quantization_points(calls: Sequence[LayerCall]) -> frozenset[str]:
         layer = call.layer
         if type(layer).__name__ in _SHAPE_ONLY or _ends_in_softmax(layer):
             continue
-        if call.path in folded:
+        if call.path in folded or not call.is_float_tensor:
             continue
         following = [calls[reader].layer for reader in readers[index]]
         is_only_read = len(following) == 1 and not call.is_output

@@ -22,6 +22,7 @@ class LayerCall:
         input_shapes: Shapes of the tensors that went in, batch size one.
         output_shape: Shape of the (first) tensor that came out.
         producers: Index of the call that made each input; −1 for the model's input or a plain op.
+        is_float_tensor: Whether one floating tensor came out, neither integers nor a structure.
         is_output: Whether the model returns a tensor that came out.
     """
 
@@ -30,6 +31,7 @@ class LayerCall:
     input_shapes: tuple[tuple[int, ...], ...]
     output_shape: tuple[int, ...]
     producers: tuple[int, ...]
+    is_float_tensor: bool = True
     is_output: bool = False
 
 
@@ -43,14 +45,13 @@ class _Recorder:
         def recorded(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
             inputs = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
-            self.record(path, layer, inputs, tf.nest.flatten(outputs))
+            self.record(path, layer, inputs, outputs)
             return outputs
 
         return recorded
 
-    def record(
-        self, path: str, layer: keras.layers.Layer, inputs: list[Any], outputs: list[Any]
-    ) -> None:
+    def record(self, path: str, layer: keras.layers.Layer, inputs: list[Any], result: Any) -> None:
+        outputs = tf.nest.flatten(result)
         passed_on = {id(tensor) for tensor in inputs}
         if outputs and id(outputs[0]) in passed_on:
             return
@@ -60,6 +61,7 @@ class _Recorder:
             input_shapes=tuple(tuple(tensor.shape) for tensor in inputs),
             output_shape=tuple(outputs[0].shape) if outputs else (),
             producers=tuple(self.made_by.get(id(tensor), -1) for tensor in inputs),
+            is_float_tensor=bool(tf.is_tensor(result) and result.dtype.is_floating),
         )
         self.alive.extend([*inputs, *outputs])
         for tensor in outputs:

@@ -38,7 +38,7 @@ class ActivationRange(Layer):
     def __init__(self, num_bits: int = 8, momentum: float = 0.95, **kwargs: Any) -> None:
         check_choice("num_bits", num_bits, NUM_BITS)
         check_fraction("momentum", momentum)
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(autocast=False, **{"dtype": "float32", **kwargs})
         self.num_bits = num_bits
         self.momentum = momentum
         self.range_min = self._state("range_min")

@@ -21,6 +21,7 @@ from tf_metacompress.wrappers.activation_range import ActivationRange
 
 Layer = keras.layers.Layer
 _FLOAT_BITS = 32
+_NOTHING = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class LayerCompressor(Layer):
         quantize_output: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(autocast=False, **{"dtype": "float32", **kwargs})
         self.plan = plan
         self.kernels = {name: tuple(axis) for name, axis in kernels.items()}
         self.batch_norm = batch_norm
@@ -118,7 +119,7 @@ class LayerCompressor(Layer):
 
     def _compressed_call(self, call: Call) -> Call:
         def compressed_call(*args: Any, **kwargs: Any) -> Any:
-            substitutes = self.compressed_kernels()
+            substitutes = self(_NOTHING)
             if substitutes:
                 outputs = call_with_weights(self.layer, call, substitutes, *args, **kwargs)
             else:
@@ -127,6 +128,20 @@ class LayerCompressor(Layer):
 
         compressed_call.compressor = self
         return compressed_call
+
+    def call(self, inputs: Any = _NOTHING) -> dict[str, tf.Tensor]:
+        """Computes the compressed kernels in full precision, whatever the layer's dtype policy.
+
+        Keras suspends automatic casting in the call of a layer with `autocast=False`, as this is.
+
+        Args:
+            inputs: Not used; every Keras layer is called on something.
+
+        Returns:
+            What `compressed_kernels` returns.
+        """
+        del inputs
+        return self.compressed_kernels()
 
     def compressed_kernels(self) -> dict[str, tf.Tensor]:
         """Computes the masked, fake-quantised kernels; empty for an untouched layer.
