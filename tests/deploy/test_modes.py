@@ -92,7 +92,9 @@ def test_io_dtypes(exports, io_dtype):
     interpreter.allocate_tensors()
     for detail in interpreter.get_input_details() + interpreter.get_output_details():
         assert detail["dtype"] == np.dtype(io_dtype)
-    ops = [op.name for op in read_flatfile(read_model_file(exports["int8", io_dtype].path)).main.ops]
+    ops = [
+        op.name for op in read_flatfile(read_model_file(exports["int8", io_dtype].path)).main.ops
+    ]
     borders = (ops[0], ops[-1]) == ("QUANTIZE", "DEQUANTIZE")
     assert borders == (io_dtype == "float32")
 

@@ -52,7 +52,12 @@ def test_four_bit_integers_are_unpacked_lowest_first():
 
 
 def test_two_bit_integers_are_unpacked():
-    assert stored_values(make_tensor("int2", np.uint8([0b11_10_01_00]), (4,))).tolist() == [0, 1, -2, -1]
+    assert stored_values(make_tensor("int2", np.uint8([0b11_10_01_00]), (4,))).tolist() == [
+        0,
+        1,
+        -2,
+        -1,
+    ]
 
 
 def test_zero_points_per_channel_count_as_zero():

@@ -1,9 +1,14 @@
-"""Shipping: export to LiteRT, proof that the file is right, and measured latency."""
+"""Shipping: export to LiteRT, proof that the file is right, and measured latency.
+
+Only `export_litert` needs TensorFlow, so it is loaded on first use: timing a file does without.
+"""
+
+import importlib
+from typing import Any
 
 from tf_metacompress.deploy.benchmarking import benchmark
 from tf_metacompress.deploy.comparison import ComparedFile, ComparisonResult, compare
 from tf_metacompress.deploy.devices import Device, Runs, register_device
-from tf_metacompress.deploy.export import export_litert
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.latency import BenchmarkResult
 from tf_metacompress.deploy.modes import Mode, ModeOptions, get_mode, mode_names, register_mode
@@ -33,3 +38,9 @@ __all__ = [
     "register_device",
     "register_mode",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "export_litert":
+        return importlib.import_module("tf_metacompress.deploy.export").export_litert
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,7 @@ from tf_metacompress.deploy.signature import ModelSignature, model_signature, ou
 from tf_metacompress.errors import UnsupportedModelError
 
 SIGNATURE_KEY = "serving_default"
+_LACKING_OPS = re.compile(r"(?:Select|Custom) ops: (.+)")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -85,10 +86,17 @@ def _converted(model: keras.Model, frozen: Any) -> bytes:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
         return bytes(converter.convert())
     except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        text = _ANSI.sub("", " ".join(lines[:2] or [type(error).__name__]))
-        reason = " ".join(text.split())[:300].rstrip(".")
+        reason = _reason(error)
         raise UnsupportedModelError(
             f"The model cannot be converted to LiteRT: {reason}. Received: model={model.name!r}. "
             "Replace the layer it names by one that LiteRT can express."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    text = _ANSI.sub("", str(error)) or type(error).__name__
+    lacking = _LACKING_OPS.search(text)
+    if lacking:
+        return f"LiteRT has no operator for {lacking[1].strip()}"
+    lines = [line for line in text.splitlines() if line.strip()]
+    return " ".join(" ".join(lines[:2]).split())[:300].rstrip(".")

@@ -20,7 +20,8 @@ from tf_metacompress.deploy.inspection import layer_storage, tensors_not_int8
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.layer_map import LayerTensor, map_layers
 from tf_metacompress.deploy.modes import Mode, ModeOptions, get_mode
-from tf_metacompress.deploy.parity import ParityReport, compare_outputs, keras_outputs
+from tf_metacompress.deploy.parity import ParityReport, compare_outputs
+from tf_metacompress.deploy.reference import keras_outputs
 from tf_metacompress.deploy.report import ExportReport
 from tf_metacompress.deploy.samples import Samples, check_samples, random_samples
 from tf_metacompress.deploy.signature import ModelSignature, model_signature
