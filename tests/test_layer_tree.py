@@ -20,7 +20,8 @@ layers = keras.layers
 
 def test_paths_of_the_innermost_layers():
     assert list(leaf_layers(nested_net())) == [
-        "backbone/conv", "backbone/bn", "backbone/inner/conv", "backbone/inner/relu", "pool", "head",
+        "backbone/conv", "backbone/bn", "backbone/inner/conv", "backbone/inner/relu",
+        "pool", "head",
     ]  # fmt: skip
     assert list(leaf_layers(shared_net())) == ["shared", "join", "head"]
     assert set(leaf_layers(subclassed_net())) == {

@@ -35,16 +35,24 @@ def copy_model(model: keras.Model) -> keras.Model:
     try:
         copy = type(model).from_config(model.get_config())
     except (NotImplementedError, TypeError) as error:
-        raise UnsupportedModelError(
-            f"A model is copied through its config, and that of {type(model).__name__} does not "
-            f"make it again ({error}). Received: model={model.name!r}. Give the class `get_config` "
-            "and `from_config`, or use the MetaCompress callback, which works in place."
-        ) from error
+        raise _cannot_be_copied(model, str(error)) from error
     if not copy.built:
         copy.build_from_config(model.get_build_config())
+        copy.built = True
+    if [v.shape for v in copy.variables] != [v.shape for v in model.variables]:
+        raise _cannot_be_copied(model, "the copy has other weights")
     for source, target in zip(model.variables, copy.variables, strict=True):
         target.assign(source)
     return copy
+
+
+def _cannot_be_copied(model: keras.Model, reason: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"A model is copied through its config, and that of {type(model).__name__} does not "
+        f"make it again ({' '.join(reason.split())[:300]}). Received: model={model.name!r}. Give "
+        "the class `get_config` and `from_config`, or use the MetaCompress callback, which works "
+        "in place."
+    )
 
 
 def _check_not_compressed(model: keras.Model) -> None:
