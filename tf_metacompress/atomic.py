@@ -35,10 +35,10 @@ def check_writable(path: PathLike) -> Path:
         ArgumentTypeError: If `path` is not a path.
     """
     path = _as_path(path)
-    directory = path if path.is_dir() else path.parent
-    while not directory.exists() and directory != directory.parent:
-        directory = directory.parent
     try:
+        directory = path if path.is_dir() else path.parent
+        while not directory.exists() and directory != directory.parent:
+            directory = directory.parent
         with tempfile.TemporaryFile(dir=directory):
             return path
     except OSError as error:
@@ -78,7 +78,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from error
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(6)}.tmp{path.suffix}")
     try:
         yield temporary
         if not temporary.is_file():
@@ -103,7 +103,10 @@ def write_bytes(path: PathLike, data: bytes) -> Path:
         InvalidArgumentError: If the file cannot be written.
     """
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+        try:
+            temporary.write_bytes(data)
+        except OSError as error:
+            raise _unwritable(Path(path), error) from error
     return Path(path)
 
 

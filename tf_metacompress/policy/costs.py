@@ -118,6 +118,7 @@ def cost_table(
             or if latencies are needed and missing.
     """
     profile = find_device(device)
+    actions = _checked_actions(actions)
     resources = tuple(check_choice("resources", name, RESOURCES) for name in resources)
     infos = tuple(info for info in layer_infos if info.compressible)
     if not infos:
@@ -138,12 +139,21 @@ def cost_table(
     return CostTable(
         layers=tuple(info.name for info in infos),
         resources=resources,
-        actions=tuple(actions),
+        actions=actions,
         cost=cost,
         fixed=np.array([_fixed(layer_infos, resource) for resource in resources]),
         mask=mask,
         reference=_reference(layer_infos, sizers),
     )
+
+
+def _checked_actions(actions: Sequence[Action]) -> tuple[Action, ...]:
+    for action in actions:
+        if not isinstance(action, Action):
+            raise wrong_type("Each of `actions` must be an Action.", action=action)
+    if not actions or len(set(actions)) < len(actions):
+        raise invalid("`actions` must be non-empty and without repeats.", count=len(actions))
+    return tuple(actions)
 
 
 def _sizers(info: LayerInfo, kernels: Mapping[str, tuple[np.ndarray, ...]]) -> Sizers:

@@ -10,7 +10,7 @@ from tf_metacompress.errors import check_choice, check_fraction, invalid
 from tf_metacompress.policy.action import ACTIVATION_BITS, WEIGHT_BITS, Action
 from tf_metacompress.typing import Pattern
 
-_WILDCARDS = frozenset("*?[")
+_WILDCARDS = "*?["
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Rule:
         bare = self.layers
         for wildcard in _WILDCARDS:
             bare = bare.replace(f"[{wildcard}]", "")
-        return _WILDCARDS.isdisjoint(bare)
+        return not any(wildcard in bare for wildcard in _WILDCARDS)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def quantized_bytes(
     The kernel is pruned by magnitude and put on the symmetric grid of each output channel, whose
     step is `max|w| / (2 ** (bits - 1) - 1)`. Scales, zero points and bias of the channels are
     counted in.
+    The structure of the zeros is not looked at.
 
     Args:
         kernel: Weights, with BatchNorm folded in, any shape.

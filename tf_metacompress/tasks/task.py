@@ -92,10 +92,12 @@ def _numeric(what: str, values: Any) -> np.ndarray:
         array = np.asarray(values)
     except (TypeError, ValueError) as error:
         raise invalid(f"The {what} must form one array: {error}.") from error
-    if array.ndim == 0 or array.size == 0:
+    if array.ndim > 0 and array.size == 0:
         raise invalid(f"The {what} must not be empty.", shape=array.shape)
     if array.dtype != bool and not np.issubdtype(array.dtype, np.number):
-        raise invalid(f"The {what} must be numbers.", dtype=str(array.dtype))
+        raise invalid(f"The {what} must be an array of numbers.", dtype=str(array.dtype))
+    if array.ndim == 0:
+        raise invalid(f"The {what} must have an axis of examples.", shape=array.shape)
     if not np.isfinite(array).all():
         raise invalid(f"The {what} must be finite.", "Remove NaN and infinity.")
     return array
