@@ -7,9 +7,10 @@ import keras
 import numpy as np
 from scipy.optimize import bisect
 
-from tf_metacompress.anatomy import compressible_layers, kernel_arrays
-from tf_metacompress.errors import InfeasibleBudgetError
+from tf_metacompress.anatomy import describe, kernel_arrays, select_compressible
+from tf_metacompress.errors import InfeasibleBudgetError, check_choice, invalid, wrong_type
 from tf_metacompress.policy import (
+    WEIGHT_BITS,
     Budget,
     CostTable,
     DeviceProfile,
@@ -172,6 +173,17 @@ def _least_sparsity(
     )
 
 
+def _check_budget(budget: Budget) -> None:
+    if not isinstance(budget, Budget):
+        raise wrong_type("`budget` must be a Budget.", budget=budget)
+    if not budget.resources:
+        raise invalid(
+            "The budget must limit a size or the multiply-accumulates.",
+            "Add size_ratio=0.1, for example.",
+            budget=budget,
+        )
+
+
 def _spread(
     distribution: Distribution,
     model: keras.Model,
@@ -180,19 +192,21 @@ def _spread(
     weight_bits: int,
 ) -> Policy:
     name = distribution.__name__
-    infos = compressible_layers(model)
+    _check_budget(budget)
+    check_choice("weight_bits", weight_bits, WEIGHT_BITS)
+    layers = describe(model)
+    infos = select_compressible(layers)
     profile = device_profile(device)
     bits = _layer_bits(infos, profile, weight_bits)
     kernels = kernel_arrays(model)
     table = cost_table(
-        infos,
+        layers,
         kernels,
         device=profile,
         actions=action_grid(weight_bits=tuple(sorted(set(bits)))),
         resources=budget.resources,
     )
-    limits = budget.limits(table.reference)
-    costing = _Costing(table, bits, np.array([limits[name] for name in table.resources]))
+    costing = _Costing(table, bits, table.limits(budget))
     sparsities = _least_sparsity(
         lambda sparsity: _by_layer(distribution, [kernels[i.name] for i in infos], sparsity),
         costing,

@@ -19,28 +19,38 @@ class PruningController:
     def __init__(self, compressors: Sequence[LayerCompressor], schedule: SparsitySchedule) -> None:
         self.compressors = tuple(compressor for compressor in compressors if compressor.masks)
         self.schedule = schedule
-        self.step = 0
+        self.step = -1
+        self._fraction = 0.0
 
     def on_train_begin(self) -> None:
         """Sets the masks to where the schedule starts."""
-        self.step = 0
+        self.step = -1
         self._update(self.schedule(0)[1])
 
     def on_step(self, step: int | None = None) -> None:
         """Updates the masks if the schedule says so, before a training step.
 
+        Steps may be left out, as Keras does with `steps_per_execution`: an update that fell among
+        them is made up for.
+
         Args:
             step: Index of the step about to run, from 0. None counts by itself.
         """
-        self.step = self.step + 1 if step is None else step
-        should_update, fraction = self.schedule(self.step)
-        if should_update:
-            self._update(fraction)
+        last, self.step = self.step, self.step + 1 if step is None else step
+        passed = (self.schedule(index) for index in range(last + 1, self.step + 1))
+        fractions = [fraction for should_update, fraction in passed if should_update]
+        if fractions:
+            self._update(fractions[-1])
 
     def finalize(self) -> None:
-        """Sets the masks to the full target, however many steps there were."""
-        self._update(1.0)
+        """Sets the masks to the full target, should the steps have ended before the schedule.
+
+        Masks at their target stay as they are: the weights have been trained for these masks.
+        """
+        if self._fraction < 1.0:
+            self._update(1.0)
 
     def _update(self, fraction: float) -> None:
+        self._fraction = fraction
         for compressor in self.compressors:
             compressor.update_masks(fraction)

@@ -2,9 +2,15 @@
 
 from tf_metacompress.anatomy.batch_norm import followers, gain_array
 from tf_metacompress.anatomy.checks import check_keras_model
-from tf_metacompress.anatomy.describe import compressible_layers, describe, kernel_arrays
+from tf_metacompress.anatomy.describe import (
+    compressible_layers,
+    describe,
+    kernel_arrays,
+    select_compressible,
+)
 from tf_metacompress.anatomy.fusion import quantization_points
 from tf_metacompress.anatomy.kinds import KINDS, Kind, kind_of, register_kind
+from tf_metacompress.anatomy.outputs import classification_loss, gives_probabilities
 from tf_metacompress.anatomy.trace import LayerCall, trace
 
 __all__ = [
@@ -12,13 +18,16 @@ __all__ = [
     "Kind",
     "LayerCall",
     "check_keras_model",
+    "classification_loss",
     "compressible_layers",
     "describe",
     "followers",
     "gain_array",
+    "gives_probabilities",
     "kernel_arrays",
     "kind_of",
     "quantization_points",
     "register_kind",
+    "select_compressible",
     "trace",
 ]

@@ -133,12 +133,26 @@ def compressible_layers(model: keras.Model) -> tuple[LayerInfo, ...]:
     Raises:
         UnsupportedModelError: When the model has nothing to compress.
     """
-    infos = describe(model)
+    return select_compressible(describe(model))
+
+
+def select_compressible(infos: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
+    """Picks the layers that a policy can act on.
+
+    Args:
+        infos: All layers of a model, from `describe`.
+
+    Returns:
+        At least one `LayerInfo`, in execution order.
+
+    Raises:
+        UnsupportedModelError: When there is nothing to compress.
+    """
     found = tuple(info for info in infos if info.compressible)
     if not found:
         raise UnsupportedModelError(
             "The model has nothing to compress: none of its layers is of a known kind. "
-            f"Received: model={model.name!r}, kinds={sorted({info.kind for info in infos})}. "
+            f"Received: kinds={sorted({info.kind for info in infos})}. "
             f"Known kinds: {sorted(KINDS)}."
         )
     return found
