@@ -19,14 +19,20 @@ from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.inspection import layer_storage, tensors_not_int8
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.layer_map import LayerTensor, map_layers
-from tf_metacompress.deploy.modes import Mode, ModeOptions, get_mode
+from tf_metacompress.deploy.modes import CalibrationSamples, Mode, ModeOptions, get_mode
 from tf_metacompress.deploy.parity import ParityReport, compare_outputs
 from tf_metacompress.deploy.reference import keras_outputs
 from tf_metacompress.deploy.report import ExportReport
 from tf_metacompress.deploy.samples import Samples, check_samples, random_samples
 from tf_metacompress.deploy.signature import ModelSignature, model_signature
 from tf_metacompress.deploy.sizes import measure_sizes
-from tf_metacompress.errors import ParityError, check_choice, check_positive, invalid
+from tf_metacompress.errors import (
+    ParityError,
+    UnsupportedModelError,
+    check_choice,
+    check_positive,
+    invalid,
+)
 from tf_metacompress.typing import ExportMode, IoDtype
 from tf_metacompress.wrappers import CompressedModel
 
@@ -85,9 +91,7 @@ def export_litert(
     samples = _samples(representative_dataset, request.mode, model_signature(plain))
     calibration = samples.spread(_MAX_CALIBRATION).singles() if request.mode.needs_data else []
     conversion = convert_float(plain)
-    options = ModeOptions(io_dtype=request.io_dtype)
-    data = request.mode.quantize(conversion.data, calibration, options)
-    opened = LitertModel.open(data, trusted=True)
+    opened = _quantized(request, conversion, calibration)
     parity = _parity(plain, conversion, opened, samples.spread(_MAX_PARITY), request.tolerance)
     kernels = kernel_arrays(plain, folded=True)
     report = _report(request, map_layers(read_flatfile(conversion.data), kernels), opened, parity)
@@ -95,7 +99,7 @@ def export_litert(
     report = replace(report, layers_not_found=missing, num_calibration_samples=len(calibration))
     report = replace(report, warnings=advise(report, opened.file))
     _check_parity(report)
-    write_bytes(path, data)
+    write_bytes(path, opened.file.data)
     return report
 
 
@@ -136,6 +140,21 @@ def _samples(dataset: Any, mode: Mode, signature: ModelSignature) -> Samples:
             representative_dataset=dataset,
         )
     return random_samples(signature)
+
+
+def _quantized(
+    request: _Request, conversion: Conversion, calibration: CalibrationSamples
+) -> LitertModel:
+    options = ModeOptions(io_dtype=request.io_dtype)
+    try:
+        data = request.mode.quantize(conversion.data, calibration, options)
+        return LitertModel.open(data, trusted=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        raise UnsupportedModelError(
+            f"The model cannot be exported in mode {request.mode.name!r}: {reason}. "
+            "Use mode 'dynamic' or 'float16'."
+        ) from error
 
 
 def _parity(

@@ -19,7 +19,8 @@ class FileSizes(Record):
         file_bytes: The file, which is what flash holds.
         gzip_bytes: The file after gzip level 9, about what is downloaded.
         constant_bytes: Constants within the file; the rest is structure.
-        nonzero_share: Share of weights and biases that are not zero, in [0, 1].
+        nonzero_share: Share of weights and biases that are not zero, in [0, 1]; 1 for a file
+            without any.
     """
 
     file_bytes: int
@@ -69,5 +70,5 @@ def measure_sizes(data: bytes | FlatFile) -> FileSizes:
         file_bytes=len(file.data),
         gzip_bytes=gzip_size(file.data),
         constant_bytes=sum(len(tensor.data) for tensor in held),
-        nonzero_share=sum(nonzero for nonzero, _ in counts) / total if total else 0.0,
+        nonzero_share=sum(nonzero for nonzero, _ in counts) / total if total else 1.0,
     )

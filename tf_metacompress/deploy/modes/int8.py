@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from ai_edge_quantizer.algorithm_manager import AlgorithmName
-from ai_edge_quantizer.calibrator import Calibrator
+from ai_edge_quantizer.calibrator import CalibrationMode, Calibrator
 from ai_edge_quantizer.qtyping import TFLOperationName
 from ai_edge_quantizer.quantizer import Quantizer
 from ai_edge_quantizer.recipe_manager import RecipeManager
@@ -16,13 +15,15 @@ from tf_metacompress.deploy.constants import stored_values
 from tf_metacompress.deploy.flatfile import OpInfo, Subgraph
 from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.litert_noise import known_noise_held_back
+from tf_metacompress.deploy.modes.float_border import add_float_border
 from tf_metacompress.deploy.modes.mode import (
     CalibrationSamples,
     Mode,
     ModeOptions,
     register_mode,
 )
-from tf_metacompress.deploy.modes.weight_ranges import weight_ranges
+from tf_metacompress.deploy.modes.weight_ranges import weight_ranges, without_empty_ranges
+from tf_metacompress.errors import UnsupportedModelError
 
 SIGNATURE_KEY = "serving_default"
 _WEIGHT_INPUT = 1
@@ -71,23 +72,9 @@ def int4_ops(graph: Subgraph) -> tuple[OpInfo, ...]:
     return tuple(found)
 
 
-def _scopes(graph: Subgraph, ops: Iterable[OpInfo]) -> Iterable[tuple[OpInfo, str]]:
-    """Gives the pattern that matches exactly one operator: the names of its outputs."""
-    for op in ops:
-        names = "".join(f"{graph.tensors[index].name};" for index in op.outputs)
-        yield op, f"^{re.escape(names)}$"
-
-
-def _static_quantizer(
-    data: bytes, graph: Subgraph, int4: Iterable[OpInfo], options: ModeOptions
-) -> Quantizer:
+def _static_quantizer(data: bytes, graph: Subgraph, int4: Iterable[OpInfo]) -> Quantizer:
     quantizer = Quantizer(data)
     quantizer.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, 8, 8)
-    if options.io_dtype == "float32":
-        for border in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
-            quantizer.update_quantization_recipe(
-                ".*", border, algorithm_key=AlgorithmName.NO_QUANTIZE
-            )
     for op in int4:
         names = "".join(f"{graph.tensors[index].name};" for index in op.outputs)
         scope = f"^{re.escape(names)}$"
@@ -102,9 +89,17 @@ def _ranges(data: bytes, samples: CalibrationSamples, quantizer: Quantizer) -> d
     """
     recipe = RecipeManager()
     recipe.load_quantization_recipe(quantizer.get_quantization_recipe())
-    calibrator = Calibrator(data, num_threads=1, qsv_update_func=min_max_update)
+    calibrator = Calibrator(
+        data,
+        num_threads=1,
+        mode=CalibrationMode.CALIBRATION_PROFILER_BASED,
+        qsv_update_func=min_max_update,
+    )
     calibrator.calibrate({SIGNATURE_KEY: list(samples)}, recipe)
-    return calibrator.get_model_qsvs()
+    ranges = calibrator.get_model_qsvs()
+    if not ranges:
+        raise UnsupportedModelError("No operator of the model has an int8 kernel.")
+    return without_empty_ranges(ranges)
 
 
 def quantize_int8(data: bytes, samples: CalibrationSamples, options: ModeOptions) -> bytes:
@@ -121,15 +116,19 @@ def quantize_int8(data: bytes, samples: CalibrationSamples, options: ModeOptions
 
     Returns:
         Bytes of the int8 file.
+
+    Raises:
+        UnsupportedModelError: If nothing in the model can be computed in int8.
     """
     graph = read_flatfile(data).main
     int4 = int4_ops(graph)
     with known_noise_held_back():
-        quantizer = _static_quantizer(data, graph, int4, options)
+        quantizer = _static_quantizer(data, graph, int4)
         ranges = _ranges(data, samples, quantizer)
         ranges |= weight_ranges(graph, ranges, frozenset(op.index for op in int4))
         result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
+    quantized = bytes(result.quantized_model)
+    return add_float_border(quantized) if options.io_dtype == "float32" else quantized
 
 
 INT8 = register_mode(

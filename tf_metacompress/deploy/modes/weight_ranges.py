@@ -1,8 +1,9 @@
-"""Keeps the biases of channels whose weights are all zero, or nearly so.
+"""Gives channels whose weights are all zero, or nearly so, a range the runtime can work with.
 
 An int32 bias is stored in units of (input scale) · (weight scale of its channel). The quantizer
 gives a channel that was pruned away a weight scale near 1e-11, in which an ordinary bias overflows
-and is lost. Zeros are zeros under any scale, so such a channel gets one in which its bias fits.
+and is lost, and at which XNNPACK refuses the whole file. Zeros are zeros under any scale, so such a
+channel gets one that serves.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from tf_metacompress.deploy.constants import stored_values
 from tf_metacompress.deploy.flatfile import OpInfo, Subgraph
 
 _LARGEST_BIAS = 2.0**30
+_SMALLEST_SHARE = 2.0**-16
 _LARGEST_WEIGHT = {8: 127, 4: 7}
 _ACTIVATION_STEPS = 255
 _OPERANDS = {
@@ -28,7 +30,7 @@ _OPERANDS = {
 def weight_ranges(
     graph: Subgraph, ranges: Mapping[str, Mapping[str, Any]], int4: frozenset[int]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Finds the ranges of those weights whose own range would lose a bias.
+    """Finds the ranges of those weights whose own range would not do.
 
     Args:
         graph: A float32 graph.
@@ -52,18 +54,57 @@ def _widened(
     op: OpInfo, graph: Subgraph, ranges: Mapping[str, Mapping[str, Any]], bits: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     operands = _OPERANDS.get(op.name)
-    if operands is None or len(op.inputs) <= operands[2] or op.inputs[operands[2]] < 0:
+    if operands is None:
         return
-    source, kernel, bias = (graph.tensors[op.inputs[position]] for position in operands[:3])
-    weights, offsets = stored_values(kernel), stored_values(bias)
-    if weights is None or offsets is None or not ranges.get(source.name):
+    source, kernel = (graph.tensors[op.inputs[position]] for position in operands[:2])
+    weights = stored_values(kernel)
+    if weights is None or not ranges.get(source.name):
         return
     axis = operands[3]
     rest = tuple(other for other in range(weights.ndim) if other != axis)
     largest = np.abs(weights).max(axis=rest, keepdims=True)
-    low, high = (float(ranges[source.name][end].item()) for end in ("min", "max"))
-    span = max(high, 0.0) - min(low, 0.0)
-    unit = max(span, 1e-9) / _ACTIVATION_STEPS / _LARGEST_WEIGHT[bits]
-    needed = np.abs(offsets).reshape(largest.shape) / (unit * _LARGEST_BIAS)
+    needed = np.maximum(
+        _bias_bound(op, graph, ranges[source.name], bits, largest.shape), _smallest_bound(largest)
+    )
     if (needed > largest).any():
         yield kernel.name, np.maximum(largest, needed).astype(np.float32)
+
+
+def _smallest_bound(largest: np.ndarray) -> np.ndarray:
+    """What each channel's range must at least be for XNNPACK to take the operator.
+
+    It refuses a file in which (input scale) · (weight scale) / (output scale) falls below 2⁻³² in
+    some channel. A channel of zeros gets the range of the widest one.
+    """
+    widest = float(largest.max()) or 1.0
+    return np.where(largest == 0.0, widest, widest * _SMALLEST_SHARE)
+
+
+def _bias_bound(
+    op: OpInfo, graph: Subgraph, source: Mapping[str, Any], bits: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    """What each channel's range must at least be for its bias to fit an int32."""
+    position = _OPERANDS[op.name][2]
+    has_bias = len(op.inputs) > position and op.inputs[position] >= 0
+    offsets = stored_values(graph.tensors[op.inputs[position]]) if has_bias else None
+    if offsets is None:
+        return np.zeros(shape)
+    low, high = (float(source[end].item()) for end in ("min", "max"))
+    unit = (max(high, 0.0) - min(low, 0.0)) / _ACTIVATION_STEPS / _LARGEST_WEIGHT[bits]
+    return np.abs(offsets).reshape(shape) / (unit * _LARGEST_BIAS)
+
+
+def without_empty_ranges(ranges: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Gives activations that were zero on all samples the range [0, 1].
+
+    Args:
+        ranges: Tensor name to "min" and "max".
+
+    Returns:
+        The same mapping with no empty range in it.
+    """
+    filled = dict(ranges)
+    for name, found in ranges.items():
+        if found and not np.any(found["min"]) and not np.any(found["max"]):
+            filled[name] = {"min": np.zeros(1, np.float32), "max": np.ones(1, np.float32)}
+    return filled
