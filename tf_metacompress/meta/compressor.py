@@ -14,7 +14,8 @@ from tf_metacompress.meta import damage_network, phi_file
 from tf_metacompress.meta.features import NUM_FEATURES
 from tf_metacompress.meta.inner_loop import InnerLoop, adapt
 from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
-from tf_metacompress.meta.maml import init_state, meta_step
+from tf_metacompress.meta.maml import MetaState, meta_step
+from tf_metacompress.meta.outer_optimizer import OuterOptimizer
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
 from tf_metacompress.policy import Action, Budget, DeviceProfile, Policy
 from tf_metacompress.progress import progress
@@ -180,8 +181,8 @@ class MetaCompressor:
         compiler = TaskCompiler(self.actions, self.temperature, self.inner_loop)
         prepared = [compiler.prepare(task) for task in progress(
             tasks, description="read tasks", quiet=quiet)]
-        optimizer = keras.optimizers.Adam(meta_lr)
-        state = init_state(self.phi, optimizer)
+        optimizer = OuterOptimizer(keras.optimizers.Adam(meta_lr), self.phi)
+        state = MetaState(self.phi, optimizer.init())
         generator = np.random.default_rng(self.seed)
         history: History = {"support_loss": [], "query_loss": [], "gradient_norm": []}
         for step in progress(range(meta_steps), description="meta-train", quiet=quiet):

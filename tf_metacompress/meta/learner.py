@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_metacompress.anatomy import check_keras_model
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors
 from tf_metacompress.meta.maml import Batch, meta_gradient
 from tf_metacompress.meta.problem import Problem, make_problem
@@ -16,6 +17,7 @@ from tf_metacompress.meta.second_order import check_second_order
 from tf_metacompress.meta.task_loss import (
     RelaxedLoss,
     TaskTensors,
+    check_labels,
     relaxed_loss,
     task_tensors,
 )
@@ -109,6 +111,8 @@ class TaskCompiler:
         Raises:
             SecondOrderGradientError: When the loop is second order and the model cannot be.
         """
+        check_keras_model(task.model)
+        check_labels(task)
         problem = make_problem(task.model, task.budget, task.device, actions=self.actions)
         if not self.loop.first_order:
             check_second_order(task.model)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import keras
 import tensorflow as tf
 
 from tf_metacompress.meta.inner_loop import InnerLoop, Loss, Tensors, adapt
+from tf_metacompress.meta.outer_optimizer import OuterOptimizer
 from tf_metacompress.meta.second_order import require_gradients
 
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
@@ -18,7 +18,7 @@ class MetaState:
 
     Attributes:
         phi: Weights of Φ.
-        optimizer: Variables of the outer optimizer, as tensors.
+        optimizer: State of the outer optimizer.
         meta_step: Steps taken.
     """
 
@@ -55,24 +55,9 @@ def meta_gradient(
     return gradients, losses[0], query_loss
 
 
-def init_state(phi: Tensors, optimizer: keras.Optimizer) -> MetaState:
-    """Builds the optimizer for Φ and takes the first state.
-
-    Args:
-        phi: Weights of Φ.
-        optimizer: Any Keras optimizer, not built yet.
-
-    Returns:
-        The state before the first meta-step.
-    """
-    optimizer.build([keras.Variable(tensor) for tensor in phi])
-    variables = tuple(tf.convert_to_tensor(variable) for variable in optimizer.variables)
-    return MetaState(phi=tuple(phi), optimizer=variables)
-
-
 def meta_step(
     state: MetaState,
-    optimizer: keras.Optimizer,
+    optimizer: OuterOptimizer,
     gradient_fns: Sequence[Callable[[Tensors], tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]]],
     clip_norm: float,
 ) -> tuple[MetaState, dict[str, float]]:
@@ -80,7 +65,7 @@ def meta_step(
 
     Args:
         state: Φ and the optimizer's variables.
-        optimizer: The outer optimizer, built by `init_state`.
+        optimizer: The outer optimizer.
         gradient_fns: One a task; maps Φ to what `meta_gradient` returns.
         clip_norm: Largest global norm of the gradient of one task, so that no task outweighs
             the others.
@@ -97,6 +82,5 @@ def meta_step(
         values = (float(support_loss), float(query_loss), float(norm))
         for key, value in zip(metrics, values, strict=True):
             metrics[key] += value / len(gradient_fns)
-    phi, variables = optimizer.stateless_apply(list(state.optimizer), total, list(state.phi))
-    tensors = tuple(tf.convert_to_tensor(variable) for variable in variables)
-    return MetaState(tuple(phi), tensors, state.meta_step + 1), metrics
+    variables, phi = optimizer.apply(state.optimizer, state.phi, total)
+    return MetaState(phi, variables, state.meta_step + 1), metrics

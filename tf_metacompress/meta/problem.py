@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from tf_metacompress.anatomy import compressible_layers, kernel_arrays
+from tf_metacompress.anatomy import describe, kernel_arrays
 from tf_metacompress.errors import invalid, wrong_type
 from tf_metacompress.meta.features import features
 from tf_metacompress.meta.prior import prior_damage
@@ -144,14 +144,14 @@ def make_problem(
     if not isinstance(budget, Budget):
         raise wrong_type("`budget` must be a Budget.", budget=budget)
     resources = check_resources(budget)
-    infos = compressible_layers(model)
+    layers = describe(model)
     profile = device_profile(device)
     kernels = kernel_arrays(model)
     table = cost_table(
-        infos, kernels, device=profile, actions=actions, latency=latency, resources=resources
+        layers, kernels, device=profile, actions=actions, latency=latency, resources=resources
     )
-    wanted = budget.limits(table.reference)
-    limits = np.array([wanted[resource] for resource in table.resources])
+    infos = tuple(info for info in layers if info.compressible)
+    limits = table.limits(budget)
     prior = np.stack([prior_damage(kernels[i.name], i.kernels, table.actions) for i in infos])
     resource = _tightest(table, limits)
     room = limits[resource] - table.fixed[resource]

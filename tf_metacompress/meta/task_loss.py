@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_metacompress.anatomy import classification_loss
 from tf_metacompress.errors import invalid
 from tf_metacompress.meta import damage_network
 from tf_metacompress.meta.inner_loop import Groups
@@ -83,30 +84,41 @@ def resolve_loss(task: Task) -> Callable[[Any, Any], tf.Tensor]:
         Maps labels and predictions to a scalar.
 
     Raises:
-        InvalidArgumentError: When labels do not fit the output and no loss is given.
+        InvalidArgumentError: When labels are not class indices and no loss is given.
     """
     given = task.loss or getattr(task.model, "loss", None)
     if given is not None:
         loss = keras.losses.get(given)
         return lambda y, predictions: tf.reduce_mean(loss(y, predictions))
     labels = task.support[1]
-    outputs = task.model.output_shape[-1]
-    if labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
-        if int(labels.max()) >= outputs:
-            raise invalid(
-                "Labels must be class indices below the number of outputs.",
-                largest_label=int(labels.max()),
-                outputs=outputs,
-            )
-        sums_to_one = getattr(task.model.layers[-1], "activation", None)
-        from_logits = sums_to_one is not keras.activations.softmax
-        crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
-        return lambda y, predictions: crossentropy(y, predictions)
-    raise invalid(
-        "A task whose labels are not class indices needs a loss.",
-        "Pass loss=..., or compile the model.",
-        labels_shape=labels.shape,
-    )
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise invalid(
+            "A task whose labels are not class indices needs a loss.",
+            "Pass loss=..., or compile the model.",
+            labels_shape=labels.shape,
+        )
+    return classification_loss(task.model)
+
+
+def check_labels(task: Task) -> None:
+    """Raises unless class indices lie below the number of outputs.
+
+    Args:
+        task: A task.
+
+    Raises:
+        InvalidArgumentError: Naming the largest label and the number of outputs.
+    """
+    shape = getattr(task.model, "output_shape", None)
+    for name, (_, labels) in (("support", task.support), ("query", task.resolved_query)):
+        is_class = labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
+        if is_class and isinstance(shape, tuple) and len(shape) == 2:
+            if 1 < shape[-1] <= int(labels.max()):
+                raise invalid(
+                    f"Labels of the {name} set must be class indices below the model's outputs.",
+                    largest_label=int(labels.max()),
+                    outputs=shape[-1],
+                )
 
 
 @dataclass(frozen=True)

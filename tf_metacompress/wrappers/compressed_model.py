@@ -36,6 +36,27 @@ class CompressedModel(Model):
             compressor.attach(layers)
         self.built = True
 
+    @property
+    def inputs(self) -> Any:
+        """Symbolic inputs of the network."""
+        return self.network.inputs
+
+    @property
+    def input(self) -> Any:
+        """Symbolic input of the network, in its structure."""
+        network = self.network
+        return network.inputs[0] if isinstance(network, keras.Sequential) else network.input
+
+    @property
+    def input_shape(self) -> Any:
+        """Shape of the network's input."""
+        return self.network.input_shape
+
+    @property
+    def output_shape(self) -> Any:
+        """Shape of the network's output."""
+        return self.network.output_shape
+
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
         """Runs the network with compressed layers.
 

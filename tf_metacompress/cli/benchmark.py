@@ -1,0 +1,44 @@
+"""`tf-metacompress benchmark FILE.tflite`."""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from tf_metacompress.cli.command import Command
+
+
+def _define(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("device", "host", "Where to run.", flag_values=values)
+    flags.DEFINE_integer("num_threads", 1, "Threads.", flag_values=values)
+    flags.DEFINE_integer("num_runs", 50, "Counted runs.", flag_values=values)
+    flags.DEFINE_integer("num_warmup", 5, "Runs before them.", flag_values=values)
+    flags.DEFINE_string(
+        "against", "", "Another file, run in turns with it; gives the ratio.", flag_values=values
+    )
+    flags.DEFINE_bool("json", False, "Print the result as JSON.", flag_values=values)
+
+
+def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
+    from tf_metacompress.deploy import benchmark, compare
+
+    if values.against:
+        result = compare([values.against, positional[0]], num_threads=values.num_threads)
+    else:
+        result = benchmark(
+            positional[0],
+            device=values.device,
+            num_threads=values.num_threads,
+            num_runs=values.num_runs,
+            num_warmup=values.num_warmup,
+        )
+    print(result.to_json() if values.json else result)
+
+
+BENCHMARK = Command(
+    name="benchmark",
+    summary="Times a .tflite file on this machine.",
+    arguments=("FILE.tflite",),
+    example="tf-metacompress benchmark model.tflite --num_threads=2 --against=float.tflite",
+    define=_define,
+    run=_run,
+)

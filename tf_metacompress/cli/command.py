@@ -1,0 +1,75 @@
+"""One command: its flags, its help with an example, and what it runs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from absl import flags
+
+Run = Callable[[flags.FlagValues, Sequence[str]], None]
+
+
+class UsageError(Exception):
+    """The words on the command line are off."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the command line.
+
+    Attributes:
+        name: The word that calls it.
+        summary: What it does, in a line.
+        arguments: Names of its positional arguments.
+        example: A call that works.
+        define: Defines its flags.
+        run: Runs it with parsed flags and positional arguments.
+    """
+
+    name: str
+    summary: str
+    arguments: tuple[str, ...]
+    example: str
+    define: Callable[[flags.FlagValues], None]
+    run: Run
+
+    def help(self) -> str:
+        """Its help: usage, flags, example."""
+        values = self.flags()
+        words = " ".join(self.arguments)
+        lines = [f"usage: tf-metacompress {self.name} {words} [flags]".replace("  ", " ")]
+        lines += ["", self.summary, "", "flags:"]
+        for name in sorted(values):
+            flag = values[name]
+            lines.append(f"  --{name}={flag.default_as_str or ''}")
+            lines.append(f"      {flag.help}")
+        return "\n".join([*lines, "", "example:", f"  {self.example}"])
+
+    def flags(self) -> flags.FlagValues:
+        """Its flags, not parsed yet."""
+        values = flags.FlagValues()
+        flags.DEFINE_bool("verbose", False, "Show the traceback of an error.", flag_values=values)
+        self.define(values)
+        return values
+
+    def parse(self, words: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
+        """Reads the words after the command.
+
+        Args:
+            words: Flags and positional arguments, in any order.
+
+        Returns:
+            The parsed flags and the positional arguments.
+
+        Raises:
+            UsageError: When a flag is unknown or malformed, or arguments are missing or too many.
+        """
+        values = self.flags()
+        values.set_gnu_getopt(True)
+        try:
+            positional = values([self.name, *words])[1:]
+        except flags.Error as error:
+            raise UsageError(str(error)) from error
+        if len(positional) != len(self.arguments):
+            wanted = " ".join(self.arguments) or "no arguments"
+            raise UsageError(f"{self.name} takes {wanted}. Received: {positional}.")
+        return values, positional

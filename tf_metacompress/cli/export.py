@@ -1,0 +1,54 @@
+"""`tf-metacompress export MODEL.keras`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from tf_metacompress.cli.command import Command
+from tf_metacompress.cli.data import chosen_data, define_data
+
+MODES = ("float32", "float16", "dynamic", "int8")
+
+
+def _define(values: flags.FlagValues) -> None:
+    define_data(values, default="")
+    flags.DEFINE_enum("mode", "float32", MODES, "What the file stores.", flag_values=values)
+    flags.DEFINE_enum(
+        "io_dtype", "float32", ("float32", "int8"), "Inputs and outputs.", flag_values=values
+    )
+    flags.DEFINE_float(
+        "tolerance", None, "Largest accepted relative error against Keras.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "out", "", "File to write; empty: beside the model.", flag_values=values
+    )
+    flags.DEFINE_bool("json", False, "Print the report as JSON.", flag_values=values)
+
+
+def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
+    from tf_metacompress.deploy import export_litert
+    from tf_metacompress.pipeline import load_model, representative
+
+    model = load_model(positional[0])
+    wants_data = values.data or values.dataset or values.mode == "int8"
+    samples = representative(chosen_data(values)) if wants_data else None
+    report = export_litert(
+        model,
+        values.out or str(Path(positional[0]).with_suffix(".tflite")),
+        mode=values.mode,
+        representative_dataset=samples,
+        io_dtype=values.io_dtype,
+        tolerance=values.tolerance,
+    )
+    print(report.to_json() if values.json else report)
+
+
+EXPORT = Command(
+    name="export",
+    summary="Writes a Keras model as a .tflite file that was run and compared with Keras.",
+    arguments=("MODEL.keras",),
+    example="tf-metacompress export model.keras --mode=int8 --data=data.npz --out=model.tflite",
+    define=_define,
+    run=_run,
+)

@@ -1,0 +1,78 @@
+"""Entry point: finds the command, runs it, turns errors into one line and an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from tf_metacompress.cli.benchmark import BENCHMARK
+from tf_metacompress.cli.command import Command, UsageError
+from tf_metacompress.cli.compress import COMPRESS
+from tf_metacompress.cli.demo import DEMO
+from tf_metacompress.cli.export import EXPORT
+from tf_metacompress.errors import MetacompressError
+
+COMMANDS: dict[str, Command] = {c.name: c for c in (DEMO, COMPRESS, EXPORT, BENCHMARK)}
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_HELP = ("-h", "--help", "help")
+
+
+def overview() -> str:
+    """Help of the whole command line."""
+    width = max(map(len, COMMANDS))
+    lines = ["usage: tf-metacompress COMMAND [flags]", ""]
+    lines += [f"  {command.name:<{width}}  {command.summary}" for command in COMMANDS.values()]
+    lines += ["", "tf-metacompress COMMAND --help shows the flags of a command and an example."]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv: Words after the program's name; None for those of the process.
+
+    Returns:
+        0 when all went well, 1 when the command failed, 2 when it was called wrongly, 130 when it
+        was interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in _HELP:
+        print(overview())
+        return OK if words else USAGE
+    if words[0] == "--version":
+        from tf_metacompress import __version__
+
+        print(__version__)
+        return OK
+    command = COMMANDS.get(words[0])
+    if command is None:
+        return _complain(f"there is no command {words[0]!r}. Known: {', '.join(COMMANDS)}.", USAGE)
+    if any(word in _HELP[:2] for word in words[1:]):
+        print(command.help())
+        return OK
+    return _run(command, words[1:])
+
+
+def _run(command: Command, words: Sequence[str]) -> int:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    verbose = False
+    try:
+        values, positional = command.parse(words)
+        verbose = values.verbose
+        command.run(values, positional)
+    except UsageError as error:
+        return _complain(f"{error} See tf-metacompress {command.name} --help.", USAGE)
+    except KeyboardInterrupt:
+        return _complain("interrupted; finished stages are kept, run it again to go on.",
+                         INTERRUPTED)
+    except (MetacompressError, OSError) as error:
+        if verbose:
+            traceback.print_exc()
+        return _complain(str(error), FAILED)
+    return OK
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"tf-metacompress: {' '.join(message.split())}", file=sys.stderr)
+    return code

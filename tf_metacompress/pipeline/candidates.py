@@ -1,0 +1,187 @@
+"""One candidate policy carried through: fine-tune, export, check, measure."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_metacompress.anatomy import compressible_layers
+from tf_metacompress.callbacks import MetaCompress
+from tf_metacompress.compression import copy_model
+from tf_metacompress.deploy import ExportReport, LitertModel, compare, export_litert, get_mode
+from tf_metacompress.pipeline.datasets import Dataset
+from tf_metacompress.pipeline.stages import Stages
+from tf_metacompress.pipeline.training import train
+from tf_metacompress.policy import Policy
+from tf_metacompress.sparsity import measure_sparsity
+from tf_metacompress.typing import ArrayPair
+
+_CALIBRATION_EXAMPLES = 256
+_SUPPORT_EXAMPLES = 512
+_FLOAT_BITS = 32.0
+_ANY_ERROR = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the closing table.
+
+    Attributes:
+        name: What was done.
+        accuracy: Share of the test set that the .tflite gets right under LiteRT.
+        file_bytes: Size of the file.
+        gzip_bytes: Size of the file after gzip.
+        sparsity: Share of zeros among the kernels.
+        mean_weight_bits: Mean bits of a kernel weight.
+        parity_error: Largest absolute difference of an output from Keras.
+        parity_passed: Whether `export_litert` would have written it with its usual tolerance.
+        path: The file.
+    """
+
+    name: str
+    accuracy: float
+    file_bytes: int
+    gzip_bytes: int
+    sparsity: float
+    mean_weight_bits: float
+    parity_error: float
+    parity_passed: bool
+    path: str
+
+
+def litert_accuracy(path: str | Path, x: np.ndarray, y: np.ndarray) -> float:
+    """Runs a .tflite classifier on a test set.
+
+    Args:
+        path: The file.
+        x: Inputs.
+        y: Class indices.
+
+    Returns:
+        Share of correct predictions.
+    """
+    predictions = LitertModel.open(path, trusted=True).predict(x)
+    return float(np.mean(predictions.argmax(axis=-1) == y))
+
+
+def representative(data: Dataset) -> np.ndarray:
+    """Training inputs for ranges and parity: a few hundred, evenly spaced."""
+    x = data.train[0]
+    return x[np.linspace(0, len(x) - 1, min(len(x), _CALIBRATION_EXAMPLES)).astype(int)]
+
+
+def few_examples(data: Dataset, seed: int) -> ArrayPair:
+    """Training examples to adapt a policy on: at most 512, drawn at random."""
+    x, y = data.train
+    rows = np.random.default_rng(seed).permutation(len(x))[:_SUPPORT_EXAMPLES]
+    return x[rows], y[rows]
+
+
+def _row(
+    name: str, report: ExportReport, model: keras.Model, bits: float, path: Path, data: Dataset
+) -> Row:
+    return Row(
+        name=name,
+        accuracy=litert_accuracy(path, *data.test),
+        file_bytes=report.file_bytes,
+        gzip_bytes=report.gzip_bytes,
+        sparsity=measure_sparsity(model).total,
+        mean_weight_bits=bits,
+        parity_error=report.parity.max_abs_error,
+        parity_passed=report.parity.relative_error <= get_mode(report.mode).tolerance,
+        path=str(path),
+    )
+
+
+def float_row(stages: Stages, model: keras.Model, data: Dataset) -> Row:
+    """Exports the uncompressed model.
+
+    Args:
+        stages: Where results are kept.
+        model: A trained classifier.
+        data: Its data set.
+
+    Returns:
+        The first row of the table.
+    """
+    path = stages.path("float32.tflite")
+
+    def make() -> dict[str, Any]:
+        report = export_litert(
+            model, path, mode="float32", representative_dataset=representative(data)
+        )
+        return asdict(_row("float32", report, model, _FLOAT_BITS, path, data))
+
+    return Row(**stages.data("row-float32", make))
+
+
+def candidate_row(
+    stages: Stages,
+    name: str,
+    model: keras.Model,
+    policy: Policy,
+    data: Dataset,
+    *,
+    num_steps: int,
+    learning_rate: float,
+    quiet: bool,
+) -> Row:
+    """Fine-tunes a copy of a model under a policy, exports it as int8 and measures the file.
+
+    Args:
+        stages: Where results are kept.
+        name: Name of the row.
+        model: A trained classifier; it is not changed.
+        policy: What happens to each layer.
+        data: Its data set.
+        num_steps: Steps of fine-tuning.
+        learning_rate: Where its learning rate begins.
+        quiet: Without a progress bar.
+
+    Returns:
+        A row of the table.
+    """
+    slug = "".join(c if c.isalnum() else "-" for c in name.lower())
+    path = stages.path(f"{slug}.tflite")
+
+    def make() -> dict[str, Any]:
+        keras.utils.set_random_seed(0)
+        student = train(
+            copy_model(model),
+            data.train,
+            num_steps,
+            learning_rate=learning_rate,
+            description=name,
+            callbacks=[MetaCompress(policy=policy)],
+            quiet=quiet,
+        )
+        # A policy that ruins the model is a row of the table, not the end of the run.
+        report = export_litert(
+            student,
+            path,
+            mode="int8",
+            representative_dataset=representative(data),
+            tolerance=_ANY_ERROR,
+        )
+        bits = policy.mean_weight_bits(compressible_layers(model))
+        return asdict(_row(name, report, student, bits, path, data))
+
+    return Row(**stages.data(f"row-{slug}", make))
+
+
+def latency_ratios(stages: Stages, rows: Sequence[Row], num_blocks: int = 9) -> dict[str, Any]:
+    """Times the files of all rows in turns, on this machine.
+
+    Args:
+        stages: Where results are kept.
+        rows: The rows; ratios are to the first.
+        num_blocks: Interleaved blocks.
+
+    Returns:
+        The comparison as JSON data.
+    """
+    paths = [row.path for row in rows]
+    return stages.data("latency", lambda: compare(paths, num_blocks=num_blocks).to_dict())
