@@ -6,13 +6,14 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from tests.deploy.conftest import on_grid
+from tests.small_models import randomize
 from tf_metacompress.deploy import ParityReport, export_litert, register_mode
 from tf_metacompress.deploy.constants import real_values, stored_values
 from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.interpreter import read_model_file
 from tf_metacompress.deploy.modes import Mode, get_mode, mode_names
 from tf_metacompress.deploy.modes.int8 import is_on_int4_grid
-from tf_metacompress.errors import InvalidArgumentError, ParityError
+from tf_metacompress.errors import InvalidArgumentError, ParityError, UnsupportedModelError
 
 layers = keras.layers
 
@@ -119,6 +120,59 @@ def test_a_pruned_channel_keeps_its_bias(tmp_path):
     x = np.random.default_rng(0).normal(size=(20, 6, 6, 2)).astype("float32")
     report = export_litert(model, tmp_path / "m.tflite", mode="int8", representative_dataset=x)
     assert report.parity.relative_error < 0.02
+
+
+def test_layers_and_activations_of_zeros_only(tmp_path):
+    inputs = keras.Input((6,))
+    x = layers.Dense(5, kernel_initializer="zeros", use_bias=False, name="dead")(inputs)
+    x = layers.Dense(4, activation="relu", name="after")(x)
+    model = keras.Model(inputs, layers.Dense(3, bias_initializer="ones", name="head")(x))
+    x = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
+    for io_dtype in ("float32", "int8"):
+        report = export_litert(
+            model, tmp_path / "m.tflite", mode="int8", io_dtype=io_dtype, representative_dataset=x
+        )
+        assert report.parity.relative_error < 0.01
+
+
+@pytest.mark.parametrize("io_dtype", ["float32", "int8"])
+def test_an_output_that_another_layer_reads_too(io_dtype, tmp_path):
+    inputs = keras.Input((6,), name="x")
+    features = layers.Dense(5, activation="relu", name="features")(inputs)
+    model = keras.Model(inputs, [features, layers.Dense(3, name="scores")(features), inputs])
+    x = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
+    report = export_litert(
+        randomize(model),
+        tmp_path / "m.tflite",
+        mode="int8",
+        io_dtype=io_dtype,
+        representative_dataset=x,
+    )
+    names = {output.name for output in report.parity.outputs}
+    assert {"features", "scores"} < names
+    assert report.parity.relative_error < 0.05
+
+
+def test_integer_inputs_stay_integers(tmp_path):
+    tokens = keras.Input((5,), dtype="int32", name="tokens")
+    x = layers.Flatten()(layers.Embedding(10, 4)(tokens))
+    model = randomize(keras.Model(tokens, layers.Dense(2)(x)))
+    x = np.random.default_rng(0).integers(0, 10, (20, 5))
+    path = tmp_path / "m.tflite"
+    export_litert(model, path, mode="int8", io_dtype="int8", representative_dataset=x)
+    interpreter = Interpreter(model_path=str(path))
+    assert interpreter.get_input_details()[0]["dtype"] == np.int32
+    assert interpreter.get_output_details()[0]["dtype"] == np.int8
+
+
+def test_what_int8_cannot_express_is_an_error_and_other_modes_work(tmp_path):
+    model = keras.Sequential([keras.Input((6, 3)), layers.LSTM(4), layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(8, 6, 3)).astype("float32")
+    with pytest.raises(UnsupportedModelError, match="in mode 'int8'.*Use mode 'dynamic'"):
+        export_litert(model, tmp_path / "m.tflite", mode="int8", representative_dataset=x)
+    assert list(tmp_path.iterdir()) == []
+    for mode in ("float32", "float16", "dynamic"):
+        export_litert(model, tmp_path / "m.tflite", mode=mode, representative_dataset=x)
 
 
 @pytest.mark.parametrize(
