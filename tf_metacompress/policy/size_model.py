@@ -23,6 +23,7 @@ MAX_SAMPLE = 65_536
 
 _BLOCK = 4_096
 _GZIP_LEVEL = 9
+_FAST = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,17 +121,16 @@ class KernelSizer:
         return self.download_bytes(action) + around[0], self.flash_bytes(action) + around[1]
 
     def download_bytes(self, action: Action) -> float:
-        """Gives bytes of the weights alone after gzip."""
-        threshold, bits = self._threshold(action), action.weight_bits
-        sampled = self._sample.on_grid(threshold, bits)
-        compressed = len(zlib.compress(_packed(sampled, bits), _GZIP_LEVEL))
+        """Gives bytes of the weights alone after gzip.
+
+        A large kernel is compressed quickly as a whole and thoroughly in part.
+        """
+        sampled = self._sample.packed(self._threshold(action), action.weight_bits)
+        compressed = len(zlib.compress(sampled, _GZIP_LEVEL))
         if self._sample is self._whole:
             return float(compressed)
-        whole = self._whole.on_grid(threshold, bits)
-        held = _information(sampled)
-        if held == 0.0:
-            return compressed * whole.size / sampled.size
-        return compressed * _information(whole) / held
+        whole = self._whole.packed(self._threshold(action), action.weight_bits)
+        return compressed * len(zlib.compress(whole, _FAST)) / len(zlib.compress(sampled, _FAST))
 
     def flash_bytes(self, action: Action) -> float:
         """Gives bytes of the weights alone in the file, where zeros take as much as others."""
@@ -171,35 +171,22 @@ class _Weights:
         picked = (starts[:, None] + np.arange(_BLOCK)).ravel()
         return _Weights(values=self.values[picked], largest=self.largest[picked])
 
-    def on_grid(self, threshold: float, weight_bits: int) -> np.ndarray:
-        """Prunes the weights and, for 4 and 8 bits, turns them into integers."""
+    def packed(self, threshold: float, weight_bits: int) -> bytes:
+        """Prunes and quantises the weights, and packs them as a `.tflite` file stores them."""
         kept = np.where(np.abs(self.values) > threshold, self.values, np.float32(0.0))
-        if weight_bits > 8:
-            return kept
+        if weight_bits == 32:
+            return kept.tobytes()
+        if weight_bits == 16:
+            return kept.astype(np.float16).tobytes()
         step = self.largest / (2 ** (weight_bits - 1) - 1)
-        return np.rint(kept / np.where(step > 0.0, step, 1.0)).astype(np.int8)
+        integers = np.rint(kept / np.where(step > 0.0, step, 1.0)).astype(np.int8)
+        if weight_bits == 8:
+            return integers.tobytes()
+        nibbles = np.append(integers, np.zeros(integers.size % 2, np.int8)).view(np.uint8) & 0x0F
+        return (nibbles[0::2] | (nibbles[1::2] << 4)).tobytes()
 
 
 def _file_order(array: np.ndarray, channel_axis: tuple[int, ...]) -> np.ndarray:
     """Flattens a kernel as the file does: output channels first, but for depthwise kernels."""
     ordered = np.moveaxis(array, channel_axis[0], 0) if len(channel_axis) == 1 else array
     return ordered.ravel()
-
-
-def _information(values: np.ndarray) -> float:
-    """Gives the bits that integers hold when each is coded alone; of floats, how many are not 0."""
-    if values.dtype != np.int8:
-        return float(np.count_nonzero(values))
-    counts = np.bincount(values.view(np.uint8), minlength=256)
-    counts = counts[counts > 0]
-    return float((counts * np.log2(values.size / counts)).sum())
-
-
-def _packed(values: np.ndarray, weight_bits: int) -> bytes:
-    """Packs values as a `.tflite` file stores them."""
-    if weight_bits == 16:
-        return values.astype(np.float16).tobytes()
-    if weight_bits == 4:
-        nibbles = np.append(values, np.zeros(values.size % 2, np.int8)).view(np.uint8) & 0x0F
-        return (nibbles[0::2] | (nibbles[1::2] << 4)).tobytes()
-    return values.tobytes()
