@@ -45,6 +45,7 @@ class PruningSchedule(keras.callbacks.Callback):
             )
         self.schedule = as_schedule(schedule)
         self.step = 0
+        self._epoch_begin = 0
         self._controller: PruningController | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -59,10 +60,17 @@ class PruningSchedule(keras.callbacks.Callback):
         self._controller.on_train_begin()
         self.step = 0
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes where the epoch begins."""
+        self._epoch_begin = self.step
+
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Updates the masks when the schedule says so."""
-        self._controller.on_step(self.step)
-        self.step += 1
+        self._controller.on_step(self._epoch_begin + batch)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Counts the steps, of which `steps_per_execution` run between two calls."""
+        self.step = self._epoch_begin + batch + 1
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Sets the masks to their targets, should training have ended before the schedule."""

@@ -79,9 +79,13 @@ def _tensors(x: np.ndarray, y: np.ndarray, dtype: tf.DType) -> tuple[tf.Tensor, 
 
 def _architecture(task: Task) -> str:
     """What tasks must have in common to share a trace."""
-    config = task.model.get_config()
-    config.pop("name", None)
-    return json.dumps([config, str(task.loss), str(task.model.loss)], default=str, sort_keys=True)
+    model = task.model
+    losses = [str(task.loss), str(model.loss)]
+    if not getattr(model, "inputs", None):
+        # What a subclassed model computes is in its code, which its config need not tell.
+        return json.dumps([id(model), *losses])
+    config = {key: value for key, value in model.get_config().items() if key != "name"}
+    return json.dumps([type(model).__name__, config, *losses], default=str, sort_keys=True)
 
 
 class TaskCompiler:
