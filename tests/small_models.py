@@ -41,6 +41,18 @@ def conv_net():
     )
 
 
+def tiny_net():
+    """The least that has every step of compression in it."""
+    parts = [
+        layers.Conv2D(4, 3, use_bias=False, name="conv"),
+        layers.BatchNormalization(name="norm"),
+        layers.ReLU(name="relu"),
+        layers.GlobalAveragePooling2D(name="pool"),
+        layers.Dense(3, "softmax", name="head"),
+    ]
+    return randomize(keras.Sequential([keras.Input((8, 8, 1)), *parts], name="tiny_net"))
+
+
 def residual_net():
     inputs = keras.Input((6, 6, 2))
     x = layers.Conv2D(4, 3, padding="same", name="stem")(inputs)

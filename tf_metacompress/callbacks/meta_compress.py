@@ -72,6 +72,7 @@ class MetaCompress(keras.callbacks.Callback):
         self.device = device
         self.compressor = compressor or MetaCompressor()
         self.policy = policy
+        self._given_policy = policy
         self.inner_steps = inner_steps
         self.prune_until = prune_until
         self.freeze_after = freeze_after
@@ -81,8 +82,8 @@ class MetaCompress(keras.callbacks.Callback):
         self._epoch = 0
 
     def _find_policy(self) -> Policy:
-        if self.policy is not None:
-            return self.policy
+        if self._given_policy is not None:
+            return self._given_policy
         if self.support is None:
             return self.compressor.propose(self.model, self.budget, self.device)
         task = Task(self.model, self.budget, self.device, support=self.support)
