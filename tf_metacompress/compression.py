@@ -122,7 +122,7 @@ def compress(model: keras.Model, policy: Policy) -> CompressedModel:
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")])
-        >>> student = compress(model, Policy([Rule("head", sparsity=0.5, weight_bits=8)]))
+        >>> student = compress(model, tmc.Policy([tmc.Rule("head", sparsity=0.5, weight_bits=8)]))
         >>> finalize(student).layers[0].kernel.numpy().astype(bool).sum()
         np.int64(16)
     """

@@ -35,8 +35,7 @@ def measure_sparsity(model: keras.Model) -> SparsityReport:
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="a")])
-        >>> model.layers[0].kernel.assign([[1.0, 0.0], [1.0, 1.0]])
-        <Variable ...>
+        >>> _ = model.layers[0].kernel.assign([[1.0, 0.0], [1.0, 1.0]])
         >>> measure_sparsity(model).layers
         {'a': 0.25}
     """

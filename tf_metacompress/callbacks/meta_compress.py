@@ -6,7 +6,7 @@ import keras
 
 from tf_metacompress.compression import bake, make_compressors
 from tf_metacompress.controller import PruningController
-from tf_metacompress.errors import check_fraction, check_int, wrong_type
+from tf_metacompress.errors import check_fraction, wrong_type
 from tf_metacompress.layer_tree import leaf_layers
 from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.policy import Budget, DeviceProfile, Policy
@@ -35,7 +35,6 @@ class MetaCompress(keras.callbacks.Callback):
         compressor: Who proposes; None for an untrained `MetaCompressor`, which chooses by LAMP's
             scores and the rounding noise.
         policy: A policy to carry out instead of proposing one.
-        inner_steps: Steps of the adaptation.
         prune_until: Fraction of the training at which the target sparsity is reached, in (0, 1).
         freeze_after: Fraction of the epochs after which activation ranges stand still.
 
@@ -55,7 +54,6 @@ class MetaCompress(keras.callbacks.Callback):
         device: str | DeviceProfile = "android-arm64",
         compressor: MetaCompressor | None = None,
         policy: Policy | None = None,
-        inner_steps: int = 5,
         prune_until: float = 0.5,
         freeze_after: float = 0.8,
     ) -> None:
@@ -66,14 +64,12 @@ class MetaCompress(keras.callbacks.Callback):
             raise wrong_type("`policy` must be a Policy.", policy=policy)
         check_fraction("prune_until", prune_until)
         check_fraction("freeze_after", freeze_after)
-        check_int("inner_steps", inner_steps, minimum=1)
         self.budget = budget
         self.support = support
         self.device = device
         self.compressor = compressor or MetaCompressor()
         self.policy = policy
         self._given_policy = policy
-        self.inner_steps = inner_steps
         self.prune_until = prune_until
         self.freeze_after = freeze_after
         self._compressors: tuple[LayerCompressor, ...] = ()
@@ -87,7 +83,7 @@ class MetaCompress(keras.callbacks.Callback):
         if self.support is None:
             return self.compressor.propose(self.model, self.budget, self.device)
         task = Task(self.model, self.budget, self.device, support=self.support)
-        return self.compressor.adapt(task, self.inner_steps).policy
+        return self.compressor.adapt(task).policy
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Finds the policy and attaches it to the layers of the model."""

@@ -38,7 +38,7 @@ BENCHMARK = Command(
     name="benchmark",
     summary="Times a .tflite file on this machine.",
     arguments=("FILE.tflite",),
-    example="tf-metacompress benchmark model.tflite --num_threads=2 --against=float.tflite",
+    example="tf-metacompress benchmark model.tflite --num-threads=2 --against=float.tflite",
     define=_define,
     run=_run,
 )

@@ -34,17 +34,17 @@ class Command:
 
     def help(self) -> str:
         """Its help: usage, flags, example."""
-        values = self.flags()
+        values = self.new_flags()
         words = " ".join(self.arguments)
         lines = [f"usage: tf-metacompress {self.name} {words} [flags]".replace("  ", " ")]
         lines += ["", self.summary, "", "flags:"]
         for name in sorted(values):
-            flag = values[name]
-            lines.append(f"  --{name}={flag.default_as_str or ''}")
-            lines.append(f"      {flag.help}")
+            default = values[name].default
+            shown = "" if default in (None, "", False) else f" [{default}]"
+            lines.append(f"  --{name.replace('_', '-'):<15} {values[name].help}{shown}")
         return "\n".join([*lines, "", "example:", f"  {self.example}"])
 
-    def flags(self) -> flags.FlagValues:
+    def new_flags(self) -> flags.FlagValues:
         """Its flags, not parsed yet."""
         values = flags.FlagValues()
         flags.DEFINE_bool("verbose", False, "Show the traceback of an error.", flag_values=values)
@@ -63,13 +63,21 @@ class Command:
         Raises:
             UsageError: When a flag is unknown or malformed, or arguments are missing or too many.
         """
-        values = self.flags()
+        values = self.new_flags()
         values.set_gnu_getopt(True)
         try:
-            positional = values([self.name, *words])[1:]
+            positional = values([self.name, *map(_underscored, words)])[1:]
         except flags.Error as error:
             raise UsageError(str(error)) from error
         if len(positional) != len(self.arguments):
             wanted = " ".join(self.arguments) or "no arguments"
             raise UsageError(f"{self.name} takes {wanted}. Received: {positional}.")
         return values, positional
+
+
+def _underscored(word: str) -> str:
+    """Accepts --size-ratio for the flag that absl calls size_ratio."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value

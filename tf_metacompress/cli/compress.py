@@ -23,7 +23,7 @@ def _define(values: flags.FlagValues) -> None:
 
 def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
     if values.size_ratio is None or not values.out:
-        raise UsageError("Pass --size_ratio=R and --out=DIR.")
+        raise UsageError("Pass --size-ratio=R and --out=DIR.")
     from tf_metacompress.pipeline import JobSettings, compress_file
 
     settings = JobSettings(
@@ -40,7 +40,7 @@ COMPRESS = Command(
     name="compress",
     summary="Compresses a trained Keras classifier to a size and writes a checked int8 .tflite.",
     arguments=("MODEL.keras",),
-    example="tf-metacompress compress model.keras --data=data.npz --size_ratio=0.1 --out=runs/mine",
+    example="tf-metacompress compress model.keras --data=data.npz --size-ratio=0.1 --out=runs/mine",
     define=_define,
     run=_run,
 )

@@ -30,7 +30,7 @@ DEMO = Command(
     name="demo",
     summary="Learns a policy on four small models, judges it on a fifth, writes checked files.",
     arguments=(),
-    example="tf-metacompress demo --dataset=fashion_mnist --size_ratio=0.1 --out=runs/fashion",
+    example="tf-metacompress demo --dataset=fashion_mnist --size-ratio=0.1 --out=runs/fashion",
     define=_define,
     run=_run,
 )

@@ -20,9 +20,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "tolerance", None, "Largest accepted relative error against Keras.", flag_values=values
     )
-    flags.DEFINE_string(
-        "out", "", "File to write; empty: beside the model.", flag_values=values
-    )
+    flags.DEFINE_string("out", "", "File to write; empty: beside the model.", flag_values=values)
     flags.DEFINE_bool("json", False, "Print the report as JSON.", flag_values=values)
 
 

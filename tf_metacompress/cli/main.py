@@ -64,8 +64,9 @@ def _run(command: Command, words: Sequence[str]) -> int:
     except UsageError as error:
         return _complain(f"{error} See tf-metacompress {command.name} --help.", USAGE)
     except KeyboardInterrupt:
-        return _complain("interrupted; finished stages are kept, run it again to go on.",
-                         INTERRUPTED)
+        return _complain(
+            "interrupted; finished stages are kept, run it again to go on.", INTERRUPTED
+        )
     except (MetacompressError, OSError) as error:
         if verbose:
             traceback.print_exc()

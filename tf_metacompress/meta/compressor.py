@@ -1,7 +1,7 @@
 """`MetaCompressor`: proposes policies, adapts to a task, learns from many."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 from tf_metacompress.errors import check_int, invalid
 from tf_metacompress.meta import damage_network, phi_file
 from tf_metacompress.meta.features import NUM_FEATURES
-from tf_metacompress.meta.inner_loop import InnerLoop, adapt
+from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors, adapt
 from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
 from tf_metacompress.meta.maml import MetaState, meta_step
 from tf_metacompress.meta.outer_optimizer import OuterOptimizer
@@ -76,6 +76,13 @@ class MetaCompressor:
         self.phi = damage_network.init(NUM_FEATURES, self.hidden, seed)
         self.meta_steps = 0
 
+    def __repr__(self) -> str:
+        """Says how much it has learned."""
+        return (
+            f"MetaCompressor(hidden={self.hidden}, actions={len(self.actions)}, "
+            f"meta_steps={self.meta_steps})"
+        )
+
     def predict_damage(self, features: np.ndarray, prior: np.ndarray) -> np.ndarray:
         """Predicts the damage of each action on each layer.
 
@@ -130,21 +137,13 @@ class MetaCompressor:
         """
         check_int("inner_steps", inner_steps, minimum=1)
         prepared = TaskCompiler(self.actions, self.temperature, self.inner_loop).prepare(task)
-        loop = InnerLoop(
-            inner_steps=inner_steps, inner_lr=self.inner_loop.inner_lr, first_order=True
-        )
-        x, y = prepared.full_support()
-        (phi, _), losses = tf.function(adapt)(
-            loop, prepared.loss, (self.phi, prepared.theta), x, y
-        )
-        adapted = self._with_phi(phi)
+        groups, losses = _descend(prepared, self.inner_loop, self.phi, inner_steps)
+        adapted = self._with_phi(groups[0])
         damage = adapted.predict_damage(prepared.problem.features, prepared.problem.prior)
         policy = prepared.problem.policy(
             damage, "phi-adapted", meta_steps=self.meta_steps, inner_steps=inner_steps
         )
-        return Adaptation(
-            policy=policy, losses=tuple(float(v) for v in losses), compressor=adapted
-        )
+        return Adaptation(policy=policy, losses=losses, compressor=adapted)
 
     def fit(
         self,
@@ -179,8 +178,10 @@ class MetaCompressor:
             raise invalid("`tasks` must hold at least one Task.", tasks=tasks)
         check_int("meta_steps", meta_steps, minimum=1)
         compiler = TaskCompiler(self.actions, self.temperature, self.inner_loop)
-        prepared = [compiler.prepare(task) for task in progress(
-            tasks, description="read tasks", quiet=quiet)]
+        prepared = [
+            compiler.prepare(task)
+            for task in progress(tasks, description="read tasks", quiet=quiet)
+        ]
         optimizer = OuterOptimizer(keras.optimizers.Adam(meta_lr), self.phi)
         state = MetaState(self.phi, optimizer.init())
         generator = np.random.default_rng(self.seed)
@@ -243,6 +244,24 @@ class MetaCompressor:
         compressor.phi = tuple(tf.constant(array) for array in arrays)
         compressor.meta_steps = config["meta_steps"]
         return compressor
+
+
+def _descend(
+    prepared: PreparedTask, loop: InnerLoop, phi: Tensors, inner_steps: int
+) -> tuple[Groups, tuple[float, ...]]:
+    """Takes inner steps on the whole support set, one compiled step at a time."""
+    x, y = prepared.full_support()
+    one = replace(loop, inner_steps=1, first_order=True)
+
+    @tf.function
+    def step(groups: Groups) -> tuple[Groups, list[tf.Tensor]]:
+        return adapt(one, prepared.loss, groups, x, y)
+
+    groups, losses = (tuple(phi), prepared.theta), []
+    for _ in range(inner_steps):
+        groups, values = step(groups)
+        losses.append(float(values[0]))
+    return groups, tuple(losses)
 
 
 def _gradient_fn(task: PreparedTask, batch_size: int, generator: np.random.Generator) -> Callable:

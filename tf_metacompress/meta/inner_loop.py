@@ -11,6 +11,7 @@ from tf_metacompress.meta.second_order import require_gradients
 Tensors = tuple[tf.Tensor, ...]
 Groups = tuple[Tensors, ...]
 Loss = Callable[[Groups, tf.Tensor, tf.Tensor], tf.Tensor]
+_SMALLEST = 1e-24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,9 @@ class InnerLoop:
 
     Attributes:
         inner_steps: Gradient steps, at least 1.
-        inner_lr: Learning rate of each group of parameters (Φ, model weights).
+        inner_lr: Length of a step in each group of parameters (Φ, model weights), at most.
+        clip_norm: Gradients of a group are shortened to this norm, so that one rate serves models
+            of any sharpness; the outer gradient goes through the shortening.
         first_order: Treat the inner gradients as constants in the outer loss.
 
     Raises:
@@ -27,7 +30,8 @@ class InnerLoop:
     """
 
     inner_steps: int = 2
-    inner_lr: tuple[float, ...] = (0.5, 0.05)
+    inner_lr: tuple[float, ...] = (0.1, 0.02)
+    clip_norm: float = 1.0
     first_order: bool = False
 
     def __post_init__(self) -> None:
@@ -35,12 +39,13 @@ class InnerLoop:
         check_int("inner_steps", self.inner_steps, minimum=1)
         for rate in self.inner_lr:
             check_positive("inner_lr", rate)
+        check_positive("clip_norm", self.clip_norm)
 
 
 def adapt(
     loop: InnerLoop, loss: Loss, groups: Groups, x: tf.Tensor, y: tf.Tensor
 ) -> tuple[Groups, list[tf.Tensor]]:
-    """Takes the gradient steps: (φ, θ)' = (φ, θ) − α ∇ L_support.
+    """Takes the gradient steps: (φ, θ)' = (φ, θ) − α ∇ L_support, ∇ at most `clip_norm` long.
 
     Differentiable in `groups`; nothing is changed in place.
 
@@ -69,14 +74,17 @@ def adapt(
         require_gradients(gradients, [f"parameter {i}" for i in range(len(flat))])
         if loop.first_order:
             gradients = [tf.stop_gradient(gradient) for gradient in gradients]
-        groups = _step(groups, gradients, loop.inner_lr)
+        groups = _step(loop, groups, gradients)
         losses.append(value)
     return groups, losses
 
 
-def _step(groups: Groups, gradients: Sequence[tf.Tensor], rates: Sequence[float]) -> Groups:
+def _step(loop: InnerLoop, groups: Groups, gradients: Sequence[tf.Tensor]) -> Groups:
     remaining = iter(gradients)
-    return tuple(
-        tuple(tensor - rate * next(remaining) for tensor in group)
-        for group, rate in zip(groups, rates, strict=True)
-    )
+    stepped = []
+    for group, rate in zip(groups, loop.inner_lr, strict=True):
+        own = [next(remaining) for _ in group]
+        norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in own]) + _SMALLEST)
+        factor = rate * tf.minimum(tf.cast(loop.clip_norm, norm.dtype) / norm, 1.0)
+        stepped.append(tuple(t - factor * g for t, g in zip(group, own, strict=True)))
+    return tuple(stepped)

@@ -51,9 +51,7 @@ class PreparedTask:
         """Relaxed loss at (φ, θ)."""
         return self.relaxed(groups, self.tensors, x, y)
 
-    def gradient(
-        self, phi: Tensors, batch: Batch
-    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+    def gradient(self, phi: Tensors, batch: Batch) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
         """Meta-gradient on one batch; see `meta_gradient`."""
         return self.step(tuple(phi), self.theta, self.tensors.flat(), batch)
 

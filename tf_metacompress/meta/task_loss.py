@@ -110,15 +110,16 @@ def check_labels(task: Task) -> None:
         InvalidArgumentError: Naming the largest label and the number of outputs.
     """
     shape = getattr(task.model, "output_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] == 1:
+        return
     for name, (_, labels) in (("support", task.support), ("query", task.resolved_query)):
         is_class = labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
-        if is_class and isinstance(shape, tuple) and len(shape) == 2:
-            if 1 < shape[-1] <= int(labels.max()):
-                raise invalid(
-                    f"Labels of the {name} set must be class indices below the model's outputs.",
-                    largest_label=int(labels.max()),
-                    outputs=shape[-1],
-                )
+        if is_class and int(labels.max()) >= shape[-1]:
+            raise invalid(
+                f"Labels of the {name} set must be class indices below the model's outputs.",
+                largest_label=int(labels.max()),
+                outputs=shape[-1],
+            )
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,10 @@ class RelaxedLoss:
         """
         phi, theta = groups
         weights = substitute_kernels(
-            (theta, tensors.others), self.choice(phi, tensors), self.slots, tensors.levels,
+            (theta, tensors.others),
+            self.choice(phi, tensors),
+            self.slots,
+            tensors.levels,
             self.index,
         )
         predictions, _ = self.model.stateless_call(*weights, x, training=False)

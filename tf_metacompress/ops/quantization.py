@@ -31,8 +31,8 @@ def symmetric_scale(
         InvalidArgumentError: If `num_bits` is outside 2 to 16.
 
     Example:
-        >>> symmetric_scale(tf.constant([[127.0, -7.0]]), 8, (1,)).numpy().round(4).tolist()
-        [[1.0, 0.0551]]
+        >>> symmetric_scale(tf.constant([[254.0, -127.0]]), 8, (1,)).numpy().tolist()
+        [[2.0, 1.0]]
     """
     check_choice("num_bits", num_bits, NUM_BITS)
     axes = [axis for axis in range(kernel.shape.rank) if axis not in tuple(channel_axis)]
@@ -81,8 +81,8 @@ def fake_quantize_symmetric(
         Weights of the same shape and dtype on the grid.
 
     Example:
-        >>> fake_quantize_symmetric(tf.constant([0.7, 0.26, 0.0]), 4).numpy().round(4).tolist()
-        [0.7, 0.3, 0.0]
+        >>> fake_quantize_symmetric(tf.constant([7.0, 2.6, 0.0]), 4).numpy().tolist()
+        [7.0, 3.0, 0.0]
     """
     integers, scale = quantize_symmetric(kernel, num_bits, channel_axis)
     return straight_through(kernel, integers * scale)
@@ -132,9 +132,9 @@ def fake_quantize_affine(
         Activations of the same shape and dtype on the grid.
 
     Example:
-        >>> x = tf.constant([-1.0, 0.5, 3.0])
-        >>> fake_quantize_affine(x, 0.0, 1.0).numpy().round(4).tolist()
-        [0.0, 0.502, 1.0]
+        >>> x = tf.constant([-10.0, 99.7, 300.0])
+        >>> fake_quantize_affine(x, 0.0, 255.0).numpy().tolist()
+        [0.0, 100.0, 255.0]
     """
     low = tf.minimum(tf.cast(range_min, x.dtype), 0.0)
     high = tf.maximum(tf.cast(range_max, x.dtype), 0.0)

@@ -23,9 +23,7 @@ class _Stack:
         self.x = make(*args, name=f"{kind}_{self.count}", **kwargs)(self.x)
 
     def conv_bn(self, filters: int, size: int, strides: int = 1, relu: bool = True) -> None:
-        self.add(
-            layers.Conv2D, filters, size, strides=strides, padding="same", use_bias=False
-        )
+        self.add(layers.Conv2D, filters, size, strides=strides, padding="same", use_bias=False)
         self.add(layers.BatchNormalization, momentum=0.9)
         if relu:
             self.add(layers.ReLU)
@@ -59,9 +57,7 @@ def plain(shape: Shape, num_classes: int) -> keras.Model:
     """Three convolutions and two dense layers."""
     stack = _Stack(shape)
     for filters, strides in ((16, _entry_strides(shape)), (32, 2), (48, 2)):
-        stack.add(
-            layers.Conv2D, filters, 3, strides=strides, padding="same", activation="relu"
-        )
+        stack.add(layers.Conv2D, filters, 3, strides=strides, padding="same", activation="relu")
     return stack.classifier(num_classes, units=64)
 
 

@@ -14,7 +14,7 @@ from tf_metacompress.compression import copy_model
 from tf_metacompress.deploy import ExportReport, LitertModel, compare, export_litert, get_mode
 from tf_metacompress.pipeline.datasets import Dataset
 from tf_metacompress.pipeline.stages import Stages
-from tf_metacompress.pipeline.training import train
+from tf_metacompress.pipeline.training import Training, train
 from tf_metacompress.policy import Policy
 from tf_metacompress.sparsity import measure_sparsity
 from tf_metacompress.typing import ArrayPair
@@ -124,10 +124,7 @@ def candidate_row(
     model: keras.Model,
     policy: Policy,
     data: Dataset,
-    *,
-    num_steps: int,
-    learning_rate: float,
-    quiet: bool,
+    training: Training,
 ) -> Row:
     """Fine-tunes a copy of a model under a policy, exports it as int8 and measures the file.
 
@@ -137,9 +134,7 @@ def candidate_row(
         model: A trained classifier; it is not changed.
         policy: What happens to each layer.
         data: Its data set.
-        num_steps: Steps of fine-tuning.
-        learning_rate: Where its learning rate begins.
-        quiet: Without a progress bar.
+        training: How to fine-tune.
 
     Returns:
         A row of the table.
@@ -152,11 +147,9 @@ def candidate_row(
         student = train(
             copy_model(model),
             data.train,
-            num_steps,
-            learning_rate=learning_rate,
+            training,
             description=name,
             callbacks=[MetaCompress(policy=policy)],
-            quiet=quiet,
         )
         # A policy that ruins the model is a row of the table, not the end of the run.
         report = export_litert(

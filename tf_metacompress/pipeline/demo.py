@@ -21,7 +21,7 @@ from tf_metacompress.pipeline.candidates import (
 from tf_metacompress.pipeline.datasets import Dataset
 from tf_metacompress.pipeline.report import draw_policy, print_table, write_report
 from tf_metacompress.pipeline.stages import Announce, Stages
-from tf_metacompress.pipeline.training import train
+from tf_metacompress.pipeline.training import Training, train
 from tf_metacompress.policy import Budget, Policy
 from tf_metacompress.tasks import ClassSubset, Contrast, Noise, Rotation, Task, Variant, split
 
@@ -58,23 +58,21 @@ class DemoSettings:
     seed: int = 0
 
 
-def _zoo_model(name: str, variant: str, data: Dataset, settings: DemoSettings, quiet: bool):
+def _zoo_model(
+    name: str, variant: str, data: Dataset, settings: DemoSettings, quiet: bool
+) -> keras.Model:
     x, y = VARIANTS[variant](*data.train, settings.seed)
     keras.utils.set_random_seed(settings.seed)
     model = TO_LEARN_FROM[name](data.input_shape, data.num_classes)
     return train(
         model,
         (x, y),
-        settings.train_steps,
-        learning_rate=3e-3,
+        Training(num_steps=settings.train_steps, learning_rate=3e-3, quiet=quiet),
         description=f"{name} on {variant}",
-        quiet=quiet,
     )
 
 
-def build_tasks(
-    stages: Stages, data: Dataset, settings: DemoSettings, quiet: bool
-) -> list[Task]:
+def build_tasks(stages: Stages, data: Dataset, settings: DemoSettings, quiet: bool) -> list[Task]:
     """Trains the models to learn from, each on two variants of the data.
 
     Args:
@@ -126,9 +124,7 @@ def learn(stages: Stages, data: Dataset, settings: DemoSettings, quiet: bool) ->
 
     def make() -> MetaCompressor:
         compressor = MetaCompressor(seed=settings.seed)
-        compressor.fit(
-            build_tasks(stages, data, settings, quiet), settings.meta_steps, quiet=quiet
-        )
+        compressor.fit(build_tasks(stages, data, settings, quiet), settings.meta_steps, quiet=quiet)
         return compressor
 
     return stages.run(
@@ -157,10 +153,8 @@ def held_out_model(
         return train(
             build(data.input_shape, data.num_classes),
             data.train,
-            settings.train_steps,
-            learning_rate=3e-3,
+            Training(num_steps=settings.train_steps, learning_rate=3e-3, quiet=quiet),
             description=f"{name}, held out",
-            quiet=quiet,
         )
 
     return stages.model(f"held-out-{name}", make)
@@ -217,21 +211,14 @@ def compare_policies(
     Returns:
         The rows, the uncompressed model first.
     """
-    rows = [float_row(stages, model, data)]
-    for name, policy in policies.items():
-        rows.append(
-            candidate_row(
-                stages,
-                name,
-                model,
-                policy,
-                data,
-                num_steps=settings.tuning_steps,
-                learning_rate=2e-3,
-                quiet=quiet,
-            )
-        )
-    return rows
+    tuning = Training(num_steps=settings.tuning_steps, learning_rate=2e-3, quiet=quiet)
+    return [
+        float_row(stages, model, data),
+        *(
+            candidate_row(stages, name, model, policy, data, tuning)
+            for name, policy in policies.items()
+        ),
+    ]
 
 
 def run_demo(

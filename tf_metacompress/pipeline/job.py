@@ -20,6 +20,7 @@ from tf_metacompress.pipeline.candidates import (
 from tf_metacompress.pipeline.datasets import Dataset
 from tf_metacompress.pipeline.report import draw_policy, print_table, write_report
 from tf_metacompress.pipeline.stages import Announce, Stages
+from tf_metacompress.pipeline.training import Training
 from tf_metacompress.policy import Budget, LayerPlan, Policy
 from tf_metacompress.tasks import Task
 
@@ -147,15 +148,13 @@ def compress_file(
     policy = stages.policy("policy", lambda: _find_policy(model, data, settings))
     infos = compressible_layers(model)
     int8 = Policy.from_plans([LayerPlan(i.name, weight_bits=8) for i in infos], name="int8 alone")
-    tuning = {
-        "num_steps": settings.tuning_steps,
-        "learning_rate": settings.learning_rate,
-        "quiet": quiet,
-    }
+    tuning = Training(
+        num_steps=settings.tuning_steps, learning_rate=settings.learning_rate, quiet=quiet
+    )
     rows = [
         float_row(stages, model, data),
-        candidate_row(stages, "int8 alone", model, int8, data, **tuning),
-        candidate_row(stages, "compressed", model, policy, data, **tuning),
+        candidate_row(stages, "int8 alone", model, int8, data, tuning),
+        candidate_row(stages, "compressed", model, policy, data, tuning),
     ]
     latency = latency_ratios(stages, rows)
     policy.save(out / "policy.json")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -37,6 +38,21 @@ class StepBar(keras.callbacks.Callback):
         self._bar.close()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How to train.
+
+    Attributes:
+        num_steps: About how many steps to take.
+        learning_rate: Where the rate begins; it ends at a hundredth.
+        quiet: Without a progress bar.
+    """
+
+    num_steps: int
+    learning_rate: float
+    quiet: bool = False
+
+
 def epochs_for(num_steps: int, num_examples: int) -> int:
     """Epochs that make about a number of steps, at least one."""
     return max(round(num_steps / math.ceil(num_examples / BATCH_SIZE)), 1)
@@ -45,33 +61,29 @@ def epochs_for(num_steps: int, num_examples: int) -> int:
 def train(
     model: keras.Model,
     data: ArrayPair,
-    num_steps: int,
+    training: Training,
     *,
-    learning_rate: float,
     description: str,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     loss: Any = None,
-    quiet: bool = False,
 ) -> keras.Model:
     """Compiles and fits a classifier with Adam and a cosine-decayed learning rate.
 
     Args:
         model: A classifier; trained in place.
         data: Inputs and class indices.
-        num_steps: About how many steps to take.
-        learning_rate: Where the rate begins; it ends at a hundredth.
+        training: How many steps, and how long.
         description: Words before the progress bar.
         callbacks: Further callbacks.
         loss: Loss; None for the cross-entropy that fits the model's outputs.
-        quiet: Without a bar.
 
     Returns:
         The same model.
     """
     x, y = data
-    epochs = epochs_for(num_steps, len(x))
+    epochs = epochs_for(training.num_steps, len(x))
     steps = epochs * math.ceil(len(x) / BATCH_SIZE)
-    rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=0.01)
+    rate = keras.optimizers.schedules.CosineDecay(training.learning_rate, steps, alpha=0.01)
     model.compile(
         keras.optimizers.Adam(rate), loss or classification_loss(model), metrics=["accuracy"]
     )
@@ -81,6 +93,6 @@ def train(
         batch_size=BATCH_SIZE,
         epochs=epochs,
         verbose=0,
-        callbacks=[*callbacks, StepBar(description, quiet)],
+        callbacks=[*callbacks, StepBar(description, training.quiet)],
     )
     return model
