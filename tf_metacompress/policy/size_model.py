@@ -2,10 +2,11 @@
 
 Two sizes matter: `flash`, the bytes of the `.tflite` file, and `download`, its bytes after gzip.
 The share of a kernel is found by pruning and quantising it and compressing the bytes that the file
-would store; the share of what surrounds the kernels, by a linear model fitted on 224 exported files
-(plain, depthwise-separable, residual and dense nets of 1 k to 1 M weights; normal and heavy-tailed
-weights; sparsities up to 0.97; 4 and 8 bits). On those the estimate was off by at most 3 % of the
-file and 10 % of the download, 2 % in root mean square.
+would store; the share of what surrounds the kernels, by a linear model fitted on 272 exported files
+(plain, depthwise-separable, inverted-residual, residual and dense nets of 1 k to 1 M weights;
+normal and heavy-tailed weights; uniform and LAMP sparsities up to 0.99; 4 and 8 bits). On those the
+estimate was off by at most 4 % of the file and 8 % of the download; 1.3 and 2.3 % in root mean
+square.
 """
 
 import math
@@ -44,13 +45,13 @@ class ByteModel:
 
 
 QUANTIZED_DOWNLOAD = ByteModel(
-    per_file=690.0, per_kernel=155.0, per_channel=11.0, per_empty_channel=1.8
+    per_file=640.0, per_kernel=165.0, per_channel=11.5, per_empty_channel=2.5
 )
 QUANTIZED_FLASH = ByteModel(
-    per_file=640.0, per_kernel=740.0, per_channel=28.0, per_empty_channel=28.0
+    per_file=400.0, per_kernel=800.0, per_channel=28.0, per_empty_channel=28.0
 )
-FLOAT_DOWNLOAD = ByteModel(per_file=760.0, per_kernel=120.0, per_channel=3.7, per_empty_channel=3.7)
-FLOAT_FLASH = ByteModel(per_file=390.0, per_kernel=645.0, per_channel=4.0, per_empty_channel=4.0)
+FLOAT_DOWNLOAD = ByteModel(per_file=740.0, per_kernel=125.0, per_channel=3.7, per_empty_channel=3.7)
+FLOAT_FLASH = ByteModel(per_file=200.0, per_kernel=690.0, per_channel=4.0, per_empty_channel=4.0)
 
 
 def quantized_bytes(
