@@ -1,6 +1,6 @@
 """`MetaCompressor`: proposes policies, adapts to a task, learns from many."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
 from tf_metacompress.meta.maml import MetaState, meta_step
 from tf_metacompress.meta.outer_optimizer import OuterOptimizer
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
+from tf_metacompress.meta.trials import recovery_losses
 from tf_metacompress.policy import Action, Budget, DeviceProfile, Policy
 from tf_metacompress.progress import progress
 from tf_metacompress.tasks import Task
@@ -31,11 +32,13 @@ class Adaptation:
     Attributes:
         policy: The policy of the adapted Φ.
         losses: Support loss of the relaxed model before each inner step.
+        trials: Loss left after a short fine-tuning under each proposal; the least was taken.
         compressor: The adapted compressor.
     """
 
     policy: Policy
     losses: tuple[float, ...]
+    trials: Mapping[str, float]
     compressor: "MetaCompressor"
 
 
@@ -126,24 +129,39 @@ class MetaCompressor:
     def adapt(self, task: Task, inner_steps: int = 5) -> Adaptation:
         """Takes a few gradient steps on one task, then proposes.
 
-        Neither this compressor nor the task's model is changed.
+        The proposals of the adapted Φ, of Φ as it was and of the prior are each tried by a few
+        steps of fine-tuning, and the one that leaves the least loss is taken. Neither this
+        compressor nor the task's model is changed.
 
         Args:
             task: Model, budget, device and data.
             inner_steps: Gradient steps, at least 1.
 
         Returns:
-            The policy, the losses on the way, and the adapted compressor.
+            The policy, the losses on the way, the trials, and the adapted compressor.
         """
         check_int("inner_steps", inner_steps, minimum=1)
         prepared = TaskCompiler(self.actions, self.temperature, self.inner_loop).prepare(task)
         groups, losses = _descend(prepared, self.inner_loop, self.phi, inner_steps)
         adapted = self._with_phi(groups[0])
-        damage = adapted.predict_damage(prepared.problem.features, prepared.problem.prior)
-        policy = prepared.problem.policy(
-            damage, "phi-adapted", meta_steps=self.meta_steps, inner_steps=inner_steps
+        problem = prepared.problem
+        damages = {
+            "adapted": adapted.predict_damage(problem.features, problem.prior),
+            "zero-shot": self.predict_damage(problem.features, problem.prior),
+            "prior": problem.prior,
+        }
+        trials = recovery_losses(
+            prepared, {name: problem.allocate(damage).choice for name, damage in damages.items()}
         )
-        return Adaptation(policy=policy, losses=losses, compressor=adapted)
+        best = min(trials, key=trials.get)
+        policy = problem.policy(
+            damages[best],
+            "phi-adapted",
+            meta_steps=self.meta_steps,
+            inner_steps=inner_steps,
+            chosen=best,
+        )
+        return Adaptation(policy=policy, losses=losses, trials=trials, compressor=adapted)
 
     def fit(
         self,

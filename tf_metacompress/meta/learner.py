@@ -23,6 +23,7 @@ from tf_metacompress.meta.task_loss import (
 )
 from tf_metacompress.policy import Action
 from tf_metacompress.tasks import Task
+from tf_metacompress.typing import ArrayPair
 
 _LARGEST_SUPPORT = 512
 
@@ -57,9 +58,19 @@ class PreparedTask:
 
     def full_support(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Support inputs and labels, at most 512 of them, evenly spaced."""
-        x, y = self.task.support
+        return self._examples(self.task.support)
+
+    def _examples(self, pair: ArrayPair) -> tuple[tf.Tensor, tf.Tensor]:
+        x, y = pair
         keep = np.linspace(0, len(x) - 1, min(len(x), _LARGEST_SUPPORT)).astype(int)
         return _tensors(x[keep], y[keep], self.theta[0].dtype)
+
+    def halves(self) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """Support and query examples, at most 512 each; the support set halved without a query."""
+        if self.task.query is not None:
+            return self.full_support(), self._examples(self.task.query)
+        x, y = self.task.support
+        return self._examples((x[::2], y[::2])), self._examples((x[1::2], y[1::2]))
 
     def draw(self, batch_size: int, generator: np.random.Generator) -> Batch:
         """Draws support and query examples, with replacement where there are too few."""

@@ -27,10 +27,11 @@ class OuterOptimizer:
         self._optimizer = optimizer
         self._phi = [keras.Variable(tensor) for tensor in phi]
         optimizer.build(self._phi)
+        self._initial = _read(optimizer.variables)
 
     def init(self) -> Tensors:
         """The optimizer's state before the first step."""
-        return _read(self._optimizer.variables)
+        return self._initial
 
     def apply(
         self, state: Sequence[tf.Tensor], phi: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor]

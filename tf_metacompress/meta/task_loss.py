@@ -160,12 +160,30 @@ class RelaxedLoss:
             Scalar.
         """
         phi, theta = groups
+        return self.at_choice(self.choice(phi, tensors), theta, tensors, x, y)
+
+    def at_choice(
+        self,
+        probabilities: tf.Tensor,
+        theta: Sequence[tf.Tensor],
+        tensors: TaskTensors,
+        x: tf.Tensor,
+        y: tf.Tensor,
+    ) -> tf.Tensor:
+        """Computes the loss under a given choice.
+
+        Args:
+            probabilities: Shape (layers, actions); one-hot rows for a policy.
+            theta: The model's trainable weights.
+            tensors: The task.
+            x: Inputs.
+            y: Labels.
+
+        Returns:
+            Scalar.
+        """
         weights = substitute_kernels(
-            (theta, tensors.others),
-            self.choice(phi, tensors),
-            self.slots,
-            tensors.levels,
-            self.index,
+            (theta, tensors.others), probabilities, self.slots, tensors.levels, self.index
         )
         predictions, _ = self.model.stateless_call(*weights, x, training=False)
         return self.loss(y, predictions)
