@@ -4,7 +4,7 @@
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-PYTHON ?=
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ARGS ?=
 
 help:
@@ -17,7 +17,10 @@ help:
 setup: $(STAMP)
 
 $(STAMP): setup.py constraints.txt
-	@bash tools/create_venv.sh "$(PYTHON)"
+	@"$(PYTHON)" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 or newer with venv is needed (Debian: apt install python3.11-venv)." \
+	    "Name one with: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
