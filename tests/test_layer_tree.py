@@ -8,6 +8,7 @@ import tensorflow as tf
 from tests.small_models import conv_net, nested_net, shared_net, subclassed_net
 from tf_metacompress.layer_tree import (
     call_with_weights,
+    inner_layers,
     is_redirected,
     leaf_layers,
     redirect,
@@ -54,6 +55,35 @@ def test_layers_of_one_name_are_numbered():
     found = leaf_layers(model)
     assert list(found) == ["a", "a_1", "a_2", "a_3", "b"]
     assert [id(layer) for layer in found.values()] == [id(layer) for layer in model.parts]
+
+
+class Block(layers.Layer):
+    """A layer made of layers."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = layers.Dense(2, name="dense")
+        self.others = {"list": [layers.ReLU(name="relu"), layers.Dense(2, name="dense")]}
+        self.again = self.first
+        self._hidden = layers.Dense(2, name="hidden")
+
+    def build(self, shape):
+        self.first.build(shape)
+
+    def call(self, x):
+        return x
+
+
+def test_layers_inside_layers_are_found_too():
+    block = Block(name="block")
+    wrapped = layers.TimeDistributed(layers.Dense(2, name="inside"), name="each")
+    nested = keras.Sequential([keras.Input((3, 4)), block, wrapped], name="nested")
+    model = keras.Sequential([keras.Input((3, 4)), nested, layers.Dense(1, name="head")])
+    assert list(leaf_layers(model)) == ["nested/block", "nested/each/inside", "head"]
+    assert set(inner_layers(model)) == {
+        "nested", "nested/block", "nested/block/dense", "nested/block/relu",
+        "nested/block/dense_1", "nested/block/hidden", "nested/each", "nested/each/inside", "head",
+    }  # fmt: skip
 
 
 def plus_one(call):

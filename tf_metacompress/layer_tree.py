@@ -6,7 +6,7 @@ Functional, nested and subclassed models, once or several times, without rebuild
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,6 +59,46 @@ def leaf_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
 
     visit(model, "")
     return found
+
+
+def inner_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Lists all layers of a model by path, those inside custom layers too.
+
+    `leaf_layers` ends at a custom layer, which is acted on as a whole; this goes on into the layers
+    that it holds in its attributes, in lists and in dicts.
+
+    Args:
+        model: Any Keras 3 model.
+
+    Returns:
+        Paths to layers, the containing layers among them.
+    """
+    found: dict[str, keras.layers.Layer] = {}
+    seen: set[int] = {id(model)}
+
+    def visit(value: Any, prefix: str) -> None:
+        if isinstance(value, keras.layers.Layer):
+            if id(value) not in seen:
+                seen.add(id(value))
+                path = _unused(f"{prefix}{value.name}", found)
+                found[path] = value
+                visit_all(_held(value), f"{path}/")
+        elif isinstance(value, dict):
+            visit_all(value.values(), prefix)
+        elif isinstance(value, (list, tuple)):
+            visit_all(value, prefix)
+
+    def visit_all(values: Iterable[Any], prefix: str) -> None:
+        for value in values:
+            visit(value, prefix)
+
+    visit_all(_held(model), "")
+    return found
+
+
+def _held(layer: keras.layers.Layer) -> list[Any]:
+    """What may hold the layers inside a layer."""
+    return list(layer.layers if isinstance(layer, keras.Model) else vars(layer).values())
 
 
 def redirect(layer: keras.layers.Layer, call: Callable[[Call], Call]) -> None:

@@ -3,10 +3,10 @@
 import keras
 
 from tf_metacompress.errors import MissingGradientError, SecondOrderGradientError
-from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.layer_tree import inner_layers
 
-_ALWAYS_WRONG = ("LayerNormalization", "GroupNormalization")
-_WRONG_IN_TRAINING = ("BatchNormalization",)
+_ALWAYS_WRONG = (keras.layers.LayerNormalization, keras.layers.GroupNormalization)
+_WRONG_IN_TRAINING = (keras.layers.BatchNormalization,)
 
 
 def check_second_order(model: keras.Model, training: bool = False) -> None:
@@ -23,7 +23,7 @@ def check_second_order(model: keras.Model, training: bool = False) -> None:
         SecondOrderGradientError: Naming the layers and the way out.
     """
     kinds = _ALWAYS_WRONG + (_WRONG_IN_TRAINING if training else ())
-    wrong = [path for path, layer in leaf_layers(model).items() if type(layer).__name__ in kinds]
+    wrong = [path for path, layer in inner_layers(model).items() if isinstance(layer, kinds)]
     if wrong:
         raise SecondOrderGradientError(
             "Second-order gradients through these layers are silently wrong in TensorFlow. "
