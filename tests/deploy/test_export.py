@@ -30,8 +30,14 @@ def test_the_report_of_an_int8_file(exports, data):
     assert report.stored_types == {
         "stem": "int8",
         "depthwise": "int8",
-        "four_bits": "int4",
+        "four_bits": "int8",
         "head": "int4",
+    }
+    assert {entry.layer: entry.levels for entry in report.layers} == {
+        "stem": 255,
+        "depthwise": 255,
+        "four_bits": 15,
+        "head": 15,
     }
     assert report.layers_not_found == ()
     assert report.num_calibration_samples == len(data)
@@ -52,6 +58,7 @@ def test_the_report_is_frozen_json_and_a_short_table(exports, tmp_path):
     assert restored["layers"][0]["layer"] == "stem"
     text = str(report)
     assert f"{report.file_bytes / 1024:,.1f} KiB" in text
+    assert text.count("int8, 15 levels") == 1
     assert len(text.splitlines()) <= 4 + len(report.layers) + len(report.warnings)
 
 
@@ -66,7 +73,8 @@ def test_parity_is_measured_on_the_file_that_was_written(cnn, exports, data):
 def test_warnings_are_in_plain_words(exports):
     int8 = " ".join(exports["int8", "float32"].warnings)
     assert "sparsity does not speed up int8" in int8
-    assert "packed 4-bit" in int8
+    assert "packed 4-bit integers: 1 of 4 kernels" in int8
+    assert "On the 4-bit grid, stored without loss in int8 and as fast as int8: 1 of 4" in int8
     dynamic = " ".join(exports["dynamic", "float32"].warnings)
     assert "slower than float32 on depthwise" in dynamic
     assert "sparsity" not in " ".join(exports["float32", "float32"].warnings)
@@ -112,7 +120,7 @@ def test_a_compressed_model_is_finalized_first(tmp_path):
     settings = {"mode": "int8", "representative_dataset": x}
     from_student = export_litert(student, tmp_path / "a.tflite", **settings)
     from_final = export_litert(finalize(student), tmp_path / "b.tflite", **settings)
-    assert from_student.stored_types["conv"] == "int4"
+    assert from_student.stored_types["conv"] == "int8"
     assert from_student.stored_types["head"] == "int8"
     assert from_student.layers == from_final.layers
     conv = next(entry for entry in from_student.layers if entry.layer == "conv")

@@ -24,17 +24,17 @@ def _zeros(report: ExportReport, file: FlatFile) -> Iterator[str]:
 
 
 def _four_bits(report: ExportReport, file: FlatFile) -> Iterator[str]:
-    packed = [entry for entry in report.layers if entry.stored == "int4"]
-    if not packed:
-        return
-    text = f"Stored as packed 4-bit integers: {len(packed)} of {len(report.layers)} kernels."
-    convolutions = sum(entry.op == "CONV_2D" for entry in packed)
-    if convolutions:
-        text += (
-            f" XNNPACK does not take CONV_2D with 4-bit weights ({convolutions} of them): on x86 "
-            "they ran 4 times slower than in int8."
+    total = len(report.layers)
+    packed = sum(entry.stored == "int4" for entry in report.layers)
+    if packed:
+        yield f"Stored as packed 4-bit integers: {packed} of {total} kernels."
+    in_bytes = sum(entry.in_bytes for entry in report.layers)
+    if in_bytes:
+        yield (
+            f"On the 4-bit grid, stored without loss in int8 and as fast as int8: {in_bytes} of "
+            f"{total} kernels. After gzip they are nearly as small as packed ones, which XNNPACK "
+            "would not take in a convolution; the file is as large as in 8 bits."
         )
-    yield text
 
 
 def _slow_dynamic(report: ExportReport, file: FlatFile) -> Iterator[str]:

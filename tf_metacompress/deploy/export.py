@@ -60,7 +60,8 @@ def export_litert(
         model: A built Keras 3 model of any kind, or what `compress` returned. It is not changed.
         path: The file to write, usually ending in ".tflite".
         mode: "float32", "float16" (stored weights), "dynamic" (int8 weights) or "int8" (integer
-            weights and activations; weights on the 4-bit grid are stored in 4 bits).
+            weights and activations; weights on the 4-bit grid lose nothing, and those of dense
+            layers are packed into 4 bits).
         representative_dataset: Inputs, an array of shape (N, ...), or several arrays in order or
             by input name. Needed by "int8"; at most 512 samples, evenly spaced, are used.
         io_dtype: Type of the file's inputs and outputs; "int8" goes with mode "int8" only.

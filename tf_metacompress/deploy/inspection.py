@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tf_metacompress.deploy.constants import real_values
 from tf_metacompress.deploy.flatfile import FlatFile, Subgraph, TensorInfo
+from tf_metacompress.deploy.int4_grid import INT4_LEVELS, is_on_int4_grid
 from tf_metacompress.deploy.layer_map import LayerTensor
 from tf_metacompress.deploy.records import Record
 from tf_metacompress.deploy.sizes import nonzero_count
+
+_INT8_LEVELS = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,8 @@ class LayerStorage(Record):
         shape: Shape in the file.
         constant_bytes: Bytes it takes.
         nonzero_share: Share of its weights that are not zero, in [0, 1].
+        levels: Values that its grid has in each channel: 15 where 4 bits hold it without loss, in
+            whatever type it is stored, 255 for other int8 weights; None for floats.
         by_value: Whether it was recognised by its values; otherwise only by shape and order.
     """
 
@@ -33,7 +39,13 @@ class LayerStorage(Record):
     shape: tuple[int, ...]
     constant_bytes: int
     nonzero_share: float
+    levels: int | None
     by_value: bool
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether 4 bits would hold it without loss, but it is stored in int8."""
+        return self.stored == "int8" and self.levels != _INT8_LEVELS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +84,16 @@ def _storage(entry: LayerTensor, tensor: TensorInfo) -> LayerStorage:
         shape=tensor.shape,
         constant_bytes=len(tensor.data),
         nonzero_share=nonzero / total if total else 0.0,
+        levels=_levels(tensor),
         by_value=entry.by_value,
     )
+
+
+def _levels(tensor: TensorInfo) -> int | None:
+    values = real_values(tensor) if tensor.type == "int8" else None
+    if tensor.type == "int4" or (values is not None and is_on_int4_grid(values, tensor.axis)):
+        return 2 * INT4_LEVELS + 1
+    return None if values is None else _INT8_LEVELS
 
 
 def tensors_not_int8(file: FlatFile) -> tuple[TensorNote, ...]:

@@ -112,13 +112,17 @@ class ExportReport(Record):
             return []
         width = max(len(entry.layer) for entry in self.layers)
         return [
-            f"  {entry.layer:<{width}}  {entry.op:<18} {entry.stored:<8} "
+            f"  {entry.layer:<{width}}  {entry.op:<18} {_type(entry):<16} "
             f"{_kib(entry.constant_bytes):>11}  non-zero {entry.nonzero_share:6.1%}"
             for entry in self.layers
         ]
 
     def _warning_lines(self) -> list[str]:
         return [f"  ! {warning}" for warning in self.warnings]
+
+
+def _type(entry: LayerStorage) -> str:
+    return f"int8, {entry.levels} levels" if entry.in_bytes else entry.stored
 
 
 def _kib(count: int) -> str:

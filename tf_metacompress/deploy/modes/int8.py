@@ -1,10 +1,9 @@
-"""Static int8: integer weights and activations, with 4-bit weights where they cost nothing."""
+"""Static int8: integer weights and activations, with packed 4-bit weights where they run fast."""
 
 import re
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from ai_edge_quantizer.calibrator import CalibrationMode, Calibrator
 from ai_edge_quantizer.qtyping import TFLOperationName
 from ai_edge_quantizer.quantizer import Quantizer
@@ -14,6 +13,7 @@ from ai_edge_quantizer.utils.qsv_utils import min_max_update
 from tf_metacompress.deploy.constants import stored_values
 from tf_metacompress.deploy.flatfile import OpInfo, Subgraph
 from tf_metacompress.deploy.flatreader import read_flatfile
+from tf_metacompress.deploy.int4_grid import is_on_int4_grid
 from tf_metacompress.deploy.litert_noise import known_noise_held_back
 from tf_metacompress.deploy.modes.float_border import add_float_border
 from tf_metacompress.deploy.modes.mode import (
@@ -27,44 +27,15 @@ from tf_metacompress.errors import UnsupportedModelError
 
 SIGNATURE_KEY = "serving_default"
 _WEIGHT_INPUT = 1
-_INT4_OPS = ("CONV_2D", "FULLY_CONNECTED")
-_INT4_LEVELS = 7
-_GRID_TOLERANCE = 1e-4
-_SMALLEST_INT4_KERNEL = 16
+_PACKED_OPS = ("FULLY_CONNECTED",)
+"""Operators for which the runtime has fast kernels with packed 4-bit weights."""
 
 
-def is_on_int4_grid(kernel: np.ndarray) -> bool:
-    """Whether 4 bits hold a kernel without loss.
-
-    That is so when every weight is an integer multiple, to 1e-4, of its channel's largest magnitude
-    divided by 7: the grid of a layer trained with `weight_bits=4`. Weights that were not trained
-    on it are never on it by accident. Kernels of fewer than 16 weights, and all-zero ones, are left
-    at 8 bits, as there is nothing to save. The count is over the kernel and not over a channel,
-    since a first 3×3 convolution of a grey image has 9 weights a channel.
-
-    Args:
-        kernel: Weights, output channels first.
-
-    Returns:
-        Whether storing it in int4 loses nothing.
-
-    Example:
-        >>> is_on_int4_grid(np.array([[7.0, -3.0, 0.0, 1.0] * 4]) * 0.1)
-        True
-    """
-    rows = kernel.reshape(kernel.shape[0], -1).astype(np.float64)
-    largest = np.abs(rows).max(axis=1, keepdims=True)
-    if kernel.size < _SMALLEST_INT4_KERNEL or not largest.any():
-        return False
-    levels = rows / np.where(largest > 0, largest, 1.0) * _INT4_LEVELS
-    return bool(np.abs(levels - np.round(levels)).max() < _GRID_TOLERANCE)
-
-
-def int4_ops(graph: Subgraph) -> tuple[OpInfo, ...]:
-    """Lists the operators of a float32 graph whose weights 4 bits hold without loss."""
+def packed_ops(graph: Subgraph) -> tuple[OpInfo, ...]:
+    """Lists the operators of a float32 graph whose weights are packed into 4 bits without loss."""
     found = []
     for op in graph.ops:
-        if op.name not in _INT4_OPS or op.inputs[_WEIGHT_INPUT] < 0:
+        if op.name not in _PACKED_OPS or op.inputs[_WEIGHT_INPUT] < 0:
             continue
         kernel = stored_values(graph.tensors[op.inputs[_WEIGHT_INPUT]])
         if kernel is not None and is_on_int4_grid(kernel):
@@ -72,10 +43,10 @@ def int4_ops(graph: Subgraph) -> tuple[OpInfo, ...]:
     return tuple(found)
 
 
-def _static_quantizer(data: bytes, graph: Subgraph, int4: Iterable[OpInfo]) -> Quantizer:
+def _static_quantizer(data: bytes, graph: Subgraph, packed: Iterable[OpInfo]) -> Quantizer:
     quantizer = Quantizer(data)
     quantizer.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, 8, 8)
-    for op in int4:
+    for op in packed:
         names = "".join(f"{graph.tensors[index].name};" for index in op.outputs)
         scope = f"^{re.escape(names)}$"
         quantizer.add_static_config(scope, TFLOperationName(op.name), 8, 4)
@@ -105,9 +76,10 @@ def _ranges(data: bytes, samples: CalibrationSamples, quantizer: Quantizer) -> d
 def quantize_int8(data: bytes, samples: CalibrationSamples, options: ModeOptions) -> bytes:
     """Quantises weights per channel and activations per tensor, both to integers.
 
-    A weight w becomes round(w / s) with s = max|w| / 127 of its channel, or max|w| / 7 where
-    `is_on_int4_grid`; a zero stays zero. With `io_dtype="float32"` the file takes and gives real
-    numbers and converts them at its border.
+    A weight w becomes round(w / s) with s = max|w| / 127 of its channel; a zero stays zero. Kernels
+    on the 4-bit grid lose nothing: FULLY_CONNECTED packs them two to a byte, with s = max|w| / 7;
+    every other operator keeps bytes, with s = max|w| / 126, so that level q is stored as 18 · q.
+    With `io_dtype="float32"` the file takes and gives real numbers and converts them at its border.
 
     Args:
         data: Bytes of a float32 .tflite file with a signature.
@@ -121,11 +93,11 @@ def quantize_int8(data: bytes, samples: CalibrationSamples, options: ModeOptions
         UnsupportedModelError: If nothing in the model can be computed in int8.
     """
     graph = read_flatfile(data).main
-    int4 = int4_ops(graph)
+    packed = packed_ops(graph)
     with known_noise_held_back():
-        quantizer = _static_quantizer(data, graph, int4)
+        quantizer = _static_quantizer(data, graph, packed)
         ranges = _ranges(data, samples, quantizer)
-        ranges |= weight_ranges(graph, ranges, frozenset(op.index for op in int4))
+        ranges |= weight_ranges(graph, ranges, frozenset(op.index for op in packed))
         result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     quantized = bytes(result.quantized_model)
     return add_float_border(quantized) if options.io_dtype == "float32" else quantized

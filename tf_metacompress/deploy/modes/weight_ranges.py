@@ -1,9 +1,12 @@
-"""Gives channels whose weights are all zero, or nearly so, a range the runtime can work with.
+"""Gives weights other ranges than their own, where their own would not do.
 
-An int32 bias is stored in units of (input scale) · (weight scale of its channel). The quantizer
-gives a channel that was pruned away a weight scale near 1e-11, in which an ordinary bias overflows
-and is lost, and at which XNNPACK refuses the whole file. Zeros are zeros under any scale, so such a
-channel gets one that serves.
+A kernel on the 4-bit grid that is stored in int8 gets a range slightly wider than its largest
+weight, in which every level is a whole number.
+
+A channel whose weights are all zero, or nearly so, gets one that the runtime can work with. An
+int32 bias is stored in units of (input scale) · (weight scale of its channel). The quantizer gives
+a channel that was pruned away a weight scale near 1e-11, in which an ordinary bias overflows and is
+lost, and at which XNNPACK refuses the whole file. Zeros are zeros under any scale.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,10 +16,12 @@ import numpy as np
 
 from tf_metacompress.deploy.constants import stored_values
 from tf_metacompress.deploy.flatfile import OpInfo, Subgraph
+from tf_metacompress.deploy.int4_grid import INT4_LEVELS, is_on_int4_grid
 
 _LARGEST_BIAS = 2.0**30
 _SMALLEST_SHARE = 2.0**-16
-_LARGEST_WEIGHT = {8: 127, 4: 7}
+_LARGEST_WEIGHT = {8: 127, 4: INT4_LEVELS}
+_LARGEST_STEP = _LARGEST_WEIGHT[8] // INT4_LEVELS
 _ACTIVATION_STEPS = 255
 _OPERANDS = {
     "CONV_2D": (0, 1, 2, 0),
@@ -28,14 +33,14 @@ _OPERANDS = {
 
 
 def weight_ranges(
-    graph: Subgraph, ranges: Mapping[str, Mapping[str, Any]], int4: frozenset[int]
+    graph: Subgraph, ranges: Mapping[str, Mapping[str, Any]], packed: frozenset[int]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Finds the ranges of those weights whose own range would not do.
 
     Args:
         graph: A float32 graph.
         ranges: Tensor name to the smallest and largest value of each activation.
-        int4: Indices of the operators whose weights will have 4 bits.
+        packed: Indices of the operators whose weights will be packed into 4 bits.
 
     Returns:
         Name of a weight tensor to "min" and "max", each with one value a channel, shaped to
@@ -43,7 +48,7 @@ def weight_ranges(
     """
     widened: dict[str, dict[str, np.ndarray]] = {}
     for op in graph.ops:
-        for name, bound in _widened(op, graph, ranges, 4 if op.index in int4 else 8):
+        for name, bound in _widened(op, graph, ranges, 4 if op.index in packed else 8):
             if name in widened:
                 bound = np.maximum(bound, widened[name]["max"])
             widened[name] = {"min": -bound, "max": bound}
@@ -66,8 +71,22 @@ def _widened(
     needed = np.maximum(
         _bias_bound(op, graph, ranges[source.name], bits, largest.shape), _smallest_bound(largest)
     )
-    if (needed > largest).any():
-        yield kernel.name, np.maximum(largest, needed).astype(np.float32)
+    bound = np.maximum(largest, needed)
+    if bits == 8 and is_on_int4_grid(weights, axis):
+        bound = _exact_bound(largest, needed)
+    if (bound > largest).any():
+        yield kernel.name, bound.astype(np.float32)
+
+
+def _exact_bound(largest: np.ndarray, needed: np.ndarray) -> np.ndarray:
+    """The least range in which each level of the 4-bit grid is a whole number of int8 steps.
+
+    That is 18 steps, or fewer where the channel needs a wider range; where one step is too many,
+    the range that the channel needs wins.
+    """
+    unit = largest.astype(np.float64) * _LARGEST_WEIGHT[8] / INT4_LEVELS
+    steps = np.minimum(np.floor(unit / needed), _LARGEST_STEP)
+    return np.where(steps >= 1.0, unit / np.maximum(steps, 1.0), needed)
 
 
 def _smallest_bound(largest: np.ndarray) -> np.ndarray:

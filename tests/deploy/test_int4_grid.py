@@ -1,0 +1,130 @@
+"""Kernels on the 4-bit grid: recognised, and equal to Keras in the file whatever stores them."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.deploy.conftest import on_grid
+from tests.small_models import conv_net, images, randomize
+from tf_metacompress import Policy, Rule, compress, finalize
+from tf_metacompress.anatomy import kernel_arrays
+from tf_metacompress.deploy import export_litert
+from tf_metacompress.deploy.constants import real_values, stored_values
+from tf_metacompress.deploy.flatreader import read_flatfile
+from tf_metacompress.deploy.int4_grid import is_on_int4_grid
+from tf_metacompress.deploy.interpreter import read_model_file
+
+layers = keras.layers
+
+NORMAL = np.random.default_rng(0).normal(size=(40, 3))
+LEVELS = np.array([[7.0, 1.0, -2.0, 0.0]] * 4)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "expected"),
+    [
+        (on_grid(NORMAL, 4).T, True),
+        (on_grid(NORMAL, 8).T, False),
+        (NORMAL.T, False),
+        (np.zeros((3, 40)), False),
+        (np.zeros((3, 0)), False),
+        (LEVELS[:1], True),
+        (LEVELS * np.array([[1.0], [0.0], [0.3], [5.0]]), True),
+        (np.array([[7.0, -7.0, 0.0], [0.0, 0.0, 0.3], [0.0, 0.0, 0.0]]), False),
+        (np.array([[7.0, -7.0, 0.0], [0.0, 0.1, 0.7], [0.0, 0.0, 0.0]]), True),
+        (np.array([[7.0, 1.0, -2.01, 0.0]]), False),
+    ],
+    ids=[
+        "4-bit grid",
+        "8-bit grid",
+        "any",
+        "zeros",
+        "empty",
+        "few",
+        "dead channel",
+        "one magnitude a channel",
+        "two magnitudes in one channel",
+        "off by a hundredth",
+    ],
+)
+def test_the_four_bit_grid_is_recognised(kernel, expected):
+    assert is_on_int4_grid(kernel) is expected
+    assert is_on_int4_grid(kernel.T, axis=1) is expected
+
+
+def transposed_net():
+    inputs = keras.Input((5, 5, 2))
+    x = layers.Conv2DTranspose(4, 3, strides=2, name="up")(inputs)
+    x = layers.Conv2D(6, 3, groups=2, activation="relu", name="grouped")(x)
+    x = layers.Reshape((-1, 6))(x)
+    x = layers.Conv1D(5, 3, name="line")(x)
+    return randomize(keras.Model(inputs, layers.Dense(3, name="head")(layers.Flatten()(x))))
+
+
+def exported(model, path, sparsity, shape):
+    """The finalized 4-bit student, its report, and the weight tensor of each kernel."""
+    student = compress(model, Policy([Rule("*", sparsity=sparsity, weight_bits=4)]))
+    x, _ = images(32, shape=shape)
+    report = export_litert(student, path, mode="int8", representative_dataset=x)
+    tensors = {t.name: t for t in read_flatfile(read_model_file(path)).main.tensors}
+    return finalize(student), report, [tensors[entry.tensor] for entry in report.layers]
+
+
+def in_file_order(kernel, tensor):
+    """Lays a folded Keras kernel out as a file does."""
+    if tensor.axis == len(tensor.shape) - 1 and kernel.ndim > 2:
+        return kernel.reshape(tensor.shape)
+    axis = -2 if kernel.shape[-1] != tensor.shape[0] else -1
+    return np.moveaxis(kernel, axis, 0).reshape(tensor.shape)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("make", "shape"), [(conv_net, (8, 8, 1)), (transposed_net, (5, 5, 2))], ids=["conv", "other"]
+)
+def test_every_kind_of_layer_equals_keras_to_rounding(make, shape, sparsity, tmp_path):
+    final, report, tensors = exported(make(), tmp_path / "m.tflite", sparsity, shape)
+    kernels = kernel_arrays(final, folded=True)
+    assert {entry.levels for entry in report.layers} == {15}
+    for entry, tensor in zip(report.layers, tensors, strict=True):
+        assert entry.stored == ("int4" if entry.op == "FULLY_CONNECTED" else "int8")
+        expected = in_file_order(kernels[entry.layer][entry.kernel], tensor)
+        np.testing.assert_allclose(real_values(tensor), expected, rtol=2e-6)
+        assert np.array_equal(stored_values(tensor) == 0, expected == 0)
+        assert entry.stored == "int4" or not (stored_values(tensor) % 18).any()
+
+
+def hand_made_net(kernel, bias):
+    model = keras.Sequential([keras.Input((6, 6, 1)), layers.Conv2D(4, 3, name="conv")])
+    model.layers[0].kernel.assign(kernel)
+    model.layers[0].bias.assign(bias)
+    return model
+
+
+def test_a_channel_that_needs_a_wider_range_gets_it_and_stays_exact(tmp_path):
+    kernel = on_grid(np.random.default_rng(0).normal(size=(3, 3, 1, 4)), 4).astype("float32")
+    kernel *= np.array([1.0, 1e-5, 1e-9, 0.0], "float32")
+    x, _ = images(32, shape=(6, 6, 1))
+    model = hand_made_net(kernel, [0.1, 7.0, 1.5, 1.0])
+    path = tmp_path / "m.tflite"
+    report = export_litert(model, path, mode="int8", representative_dataset=x)
+    assert report.parity.relative_error < 0.02
+    tensors = {t.name: t for t in read_flatfile(read_model_file(path)).main.tensors}
+    tensor = tensors[report.layers[0].tensor]
+    largest = np.abs(stored_values(tensor)).max(axis=(1, 2, 3))
+    assert largest[0] == 126
+    assert 0 < largest[1] < 126 and largest[1] % 7 == 0
+    assert largest[2] == largest[3] == 0
+    expected = np.moveaxis(kernel, -1, 0)[:2]
+    np.testing.assert_allclose(real_values(tensor)[:2], expected, rtol=2e-6)
+
+
+def test_plain_sparse_layers_are_int8(tmp_path):
+    generator = np.random.default_rng(0)
+    kernel = generator.normal(size=(9, 4)) * np.eye(9)[:, :4]
+    model = hand_made_net(kernel.reshape(3, 3, 1, 4), np.zeros(4))
+    x, _ = images(32, shape=(6, 6, 1))
+    path = tmp_path / "m.tflite"
+    report = export_litert(model, path, mode="int8", representative_dataset=x)
+    assert (report.layers[0].stored, report.layers[0].levels) == ("int8", 255)
+    assert "4-bit" not in " ".join(report.warnings)
