@@ -9,14 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_metacompress.errors import check_int, invalid
+from tf_metacompress.errors import check_int, check_positive, invalid
 from tf_metacompress.meta import damage_network, phi_file
 from tf_metacompress.meta.features import NUM_FEATURES
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors, adapt
 from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
 from tf_metacompress.meta.maml import MetaState, meta_step
 from tf_metacompress.meta.outer_optimizer import OuterOptimizer
-from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
+from tf_metacompress.meta.problem import DEFAULT_ACTIONS, check_actions, make_problem
 from tf_metacompress.meta.trials import recovery_losses
 from tf_metacompress.policy import Action, Budget, DeviceProfile, Policy
 from tf_metacompress.progress import progress
@@ -71,11 +71,11 @@ class MetaCompressor:
         temperature: float = 0.05,
         seed: int = 0,
     ) -> None:
-        self.hidden = tuple(hidden)
-        self.actions = tuple(actions)
+        self.hidden = tuple(check_int("hidden", units, minimum=1) for units in hidden)
+        self.actions = check_actions(actions)
         self.inner_loop = inner_loop or InnerLoop()
-        self.temperature = temperature
-        self.seed = seed
+        self.temperature = check_positive("temperature", temperature)
+        self.seed = check_int("seed", seed, minimum=0)
         self.phi = damage_network.init(NUM_FEATURES, self.hidden, seed)
         self.meta_steps = 0
 
@@ -195,6 +195,9 @@ class MetaCompressor:
         if not tasks:
             raise invalid("`tasks` must hold at least one Task.", tasks=tasks)
         check_int("meta_steps", meta_steps, minimum=1)
+        check_int("meta_batch_size", meta_batch_size, minimum=1)
+        check_int("batch_size", batch_size, minimum=1)
+        check_positive("meta_lr", meta_lr)
         compiler = TaskCompiler(self.actions, self.temperature, self.inner_loop)
         prepared = [
             compiler.prepare(task)

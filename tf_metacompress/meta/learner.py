@@ -122,11 +122,13 @@ class TaskCompiler:
             The prepared task.
 
         Raises:
+            InfeasibleBudgetError: When no choice of actions fits the budget.
             SecondOrderGradientError: When the loop is second order and the model cannot be.
         """
         check_keras_model(task.model)
         check_labels(task)
         problem = make_problem(task.model, task.budget, task.device, actions=self.actions)
+        problem.allocate(problem.prior)  # an error now rather than after learning from it
         if not self.loop.first_order:
             check_second_order(task.model)
         relaxed = relaxed_loss(task, problem, self.temperature)

@@ -1,6 +1,6 @@
 """A compression task as arrays: what Φ reads, what may be chosen, what it costs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -164,6 +164,29 @@ def make_problem(
         features=features(infos, table, prior, resource, max(room, 1e-6)),
         device=profile.name,
     )
+
+
+def check_actions(actions: Sequence[Action]) -> tuple[Action, ...]:
+    """Checks what may be done to a layer.
+
+    Args:
+        actions: The actions.
+
+    Returns:
+        The same, as a tuple.
+
+    Raises:
+        InvalidArgumentError: When there are none, or one removes more than single weights.
+    """
+    actions = tuple(actions)
+    patterns = sorted({action.pattern for action in actions})
+    if patterns != ["unstructured"]:
+        raise invalid(
+            "`actions` must hold at least one Action, all of pattern 'unstructured'.",
+            actions=len(actions),
+            patterns=patterns,
+        )
+    return actions
 
 
 def check_resources(budget: Budget) -> tuple[str, ...]:
