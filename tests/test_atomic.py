@@ -134,3 +134,33 @@ def test_a_path_must_be_a_path(path):
 def test_a_path_must_name_something(path):
     with pytest.raises(InvalidArgumentError, match="must name a file"):
         atomic.check_writable(path)
+
+
+def test_the_leftover_of_a_killed_process_is_removed_and_nothing_else(tmp_path):
+    code = f"""
+        import os, signal
+        from tf_metacompress.atomic import atomic_path
+        with atomic_path({str(tmp_path / "model.keras")!r}) as temporary:
+            temporary.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, check=False)
+    kept = [".model.keras.tmp", ".notes.tmp.txt", "a.0123456789ab.tmp", ".x.0123456789AB.tmp.y"]
+    for name in kept:
+        (tmp_path / name).write_text("somebody else's")
+    (tmp_path / ".folder.0123456789ab.tmp").mkdir()
+    removed = atomic.remove_leftovers(tmp_path)
+    assert [path.name.startswith(".model.") for path in removed] == [True]
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, ".folder.0123456789ab.tmp"])
+
+
+@pytest.mark.parametrize("name", ["report.json", "no_suffix", "two.dots.npz", "l" * 60 + ".png"])
+def test_leftovers_are_removed_by_the_name_they_were_to_have(tmp_path, name):
+    with atomic.atomic_path(tmp_path / name) as temporary:
+        temporary.write_text("x")
+        (tmp_path / f"copy{temporary.name}").write_text("x")
+        leftover = temporary.name
+    (tmp_path / f"copy{leftover}").rename(tmp_path / leftover)
+    assert atomic.remove_leftovers(tmp_path, ["other.json"]) == ()
+    assert atomic.remove_leftovers(tmp_path, [name]) == (tmp_path / leftover,)
+    assert os.listdir(tmp_path) == [name]

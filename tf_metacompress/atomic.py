@@ -6,9 +6,10 @@ that is interrupted, even by `kill -9`, leaves the earlier file as it was.
 
 import json
 import os
+import re
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 from tf_metacompress.errors import invalid, wrong_type
 
 PathLike = str | os.PathLike[str]
+
+_TEMPORARY = re.compile(r"\.(?P<stem>.*)\.[0-9a-f]{12}\.tmp(?P<suffix>\.[^.]*)?")
 
 
 def check_writable(path: PathLike) -> Path:
@@ -78,7 +81,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from error
-    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(6)}.tmp{path.suffix}")
+    temporary = path.with_name(f".{_short_stem(path)}.{secrets.token_hex(6)}.tmp{path.suffix}")
     try:
         yield temporary
         if not temporary.is_file():
@@ -87,6 +90,36 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(
+    directory: PathLike, names: Iterable[PathLike] | None = None
+) -> tuple[Path, ...]:
+    """Removes temporary files that a killed process left behind.
+
+    Only names that `atomic_path` gives are touched. Call it only where no other process is writing.
+
+    Args:
+        directory: Where to look; folders below it are left alone.
+        names: File names whose temporary files may go; None for any.
+
+    Returns:
+        The files removed.
+    """
+    wanted = None if names is None else {(_short_stem(p), p.suffix) for p in map(Path, names)}
+    removed = []
+    for path in sorted(_as_path(directory).glob(".*.tmp*")):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is None or not path.is_file():
+            continue
+        if wanted is None or (match["stem"], match["suffix"] or "") in wanted:
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return tuple(removed)
+
+
+def _short_stem(path: Path) -> str:
+    return path.stem[:40]
 
 
 def write_bytes(path: PathLike, data: bytes) -> Path:
