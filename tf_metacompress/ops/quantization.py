@@ -1,6 +1,6 @@
 """Fake quantisation on the grids that LiteRT executes: real = (q − zero_point) · scale."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -140,7 +140,26 @@ def fake_quantize_affine(
     high = tf.maximum(tf.cast(range_max, x.dtype), 0.0)
     steps = float(2**num_bits - 1)
     scale = (high - low) / steps
-    scale = tf.stop_gradient(tf.where(scale > 0, scale, tf.ones_like(scale)))
-    zero_point = tf.stop_gradient(tf.round(-low / scale))
-    clipped = tf.clip_by_value(x, -zero_point * scale, (steps - zero_point) * scale)
-    return straight_through(clipped, tf.round(clipped / scale) * scale)
+    scale = tf.where(scale > 0, scale, tf.ones_like(scale))
+    zero_point = tf.round(-low / scale)
+    return _round_within(
+        x, tf.stop_gradient(scale), tf.stop_gradient(zero_point), tf.constant(steps, x.dtype)
+    )
+
+
+@tf.custom_gradient
+def _round_within(
+    x: tf.Tensor, scale: tf.Tensor, zero_point: tf.Tensor, steps: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor | None, ...]]]:
+    """Rounds to the grid; one compare-and-select back, where plain ops would keep five tensors.
+
+    The gradient is linear in what comes in, so its own derivatives are exact.
+    """
+    low, high = -zero_point * scale, (steps - zero_point) * scale
+    rounded = tf.round(tf.clip_by_value(x, low, high) / scale) * scale
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+        inside = tf.logical_and(x >= low, x <= high)
+        return tf.where(inside, upstream, tf.zeros_like(upstream)), None, None, None
+
+    return rounded, gradient

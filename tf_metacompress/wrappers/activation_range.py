@@ -65,14 +65,17 @@ class ActivationRange(Layer):
         x = tf.cast(inputs, tf.float32)
         if training:
             self._update(tf.reduce_min(x), tf.reduce_max(x))
-        quantized = fake_quantize_affine(
-            x,
-            tf.convert_to_tensor(self.range_min),
-            tf.convert_to_tensor(self.range_max),
-            self.num_bits,
+        quantized = tf.cond(
+            tf.convert_to_tensor(self.num_updates) > 0,
+            lambda: fake_quantize_affine(
+                x,
+                tf.convert_to_tensor(self.range_min),
+                tf.convert_to_tensor(self.range_max),
+                self.num_bits,
+            ),
+            lambda: x,
         )
-        seen = tf.convert_to_tensor(self.num_updates) > 0
-        return tf.cast(tf.where(seen, quantized, x), inputs.dtype)
+        return tf.cast(quantized, inputs.dtype)
 
     def _update(self, batch_min: tf.Tensor, batch_max: tf.Tensor) -> None:
         first = tf.convert_to_tensor(self.num_updates) == 0
