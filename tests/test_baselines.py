@@ -1,5 +1,7 @@
 """Policies that need no learning, against the budget they were made for."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -106,10 +108,15 @@ def test_bits_are_those_the_device_has(device_name, net):
         (i for i in describe(net) if i.compressible), policy.resolve(describe(net)), strict=True
     ):
         assert profile.actions(info, [Action(plan.sparsity, plan.weight_bits)]).all()
+    assert {plan.weight_bits for plan in policy.resolve(describe(net))} == {4}
+
+
+def test_a_device_without_4_bits_for_a_kind_gets_8_there(net):
+    profile = replace(device("cortex-m"), weight_bits={"DepthwiseConv2D": (8,), "*": (4, 8)})
+    policy = baselines.lamp(net, Budget(size_ratio=0.1), profile, weight_bits=4)
     bits = {plan.layer: plan.weight_bits for plan in policy.resolve(describe(net))}
-    assert bits["depthwise"] == 8
-    if device_name != "x86-host":
-        assert bits["conv1"] == 4
+    assert bits.pop("depthwise") == 8
+    assert set(bits.values()) == {4}
 
 
 def test_fewer_bits_need_less_sparsity(net):

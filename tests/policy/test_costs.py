@@ -49,7 +49,10 @@ def test_shapes_names_and_masks():
     assert table.layers == ("conv", "dw", "head")
     assert table.cost.shape == (3, 6, 3)
     assert table.fixed.shape == (3,)
-    assert table.mask.tolist() == [[True] * 6, [False] * 3 + [True] * 3, [True] * 6]
+    assert table.mask.all()
+    only_8 = dataclasses.replace(device("cortex-m"), weight_bits={"Conv2D": (8,), "*": (4, 8)})
+    mask = make(device=only_8).mask
+    assert mask.tolist() == [[False] * 3 + [True] * 3, [True] * 6, [True] * 6]
     assert np.isfinite(table.cost).all()
 
 
@@ -58,16 +61,25 @@ def test_bytes_are_those_of_the_kernels():
     for row, info in enumerate((CONV, DEPTHWISE, HEAD)):
         for column in np.flatnonzero(table.mask[row]):
             kernel, axes = KERNELS[info.name][0], info.kernels[0].channel_axis
-            download = quantized_bytes(kernel, GRID[column], axes)[0]
-            flash = quantized_bytes(kernel, Action(0.0, GRID[column].weight_bits), axes)[1]
+            dense = Action(0.0, GRID[column].weight_bits)
+            packed = {"packed_int4": info.kind == "Dense"}
+            download = quantized_bytes(kernel, GRID[column], axes, **packed)[0]
+            flash = quantized_bytes(kernel, dense, axes, **packed)[1]
             np.testing.assert_allclose(table.cost[row, column], [download, flash])
+
+
+def test_only_dense_layers_pack_four_bits():
+    table = make(resources=("flash_bytes",))
+    four, eight = table.cost[:, 0, 0], table.cost[:, 3, 0]
+    np.testing.assert_allclose(eight - four, [0.0, 0.0, 1280.0])
 
 
 def test_interpolated_downloads_are_close_to_compressed_ones():
     info = layer("big", shape=(256, 128))
     kernels = random_kernels([info])
     table = make((info,), kernels, actions=action_grid())
-    exact = [quantized_bytes(kernels["big"][0], action, (1,))[0] for action in table.actions]
+    kernel = kernels["big"][0]
+    exact = [quantized_bytes(kernel, a, (1,), packed_int4=True)[0] for a in table.actions]
     np.testing.assert_allclose(table.cost[0, :, 0], exact, rtol=0.03)
 
 

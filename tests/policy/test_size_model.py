@@ -34,10 +34,10 @@ def pruned_integers(kernel, axes, action):
     return np.rint(kept / np.where(step > 0, step, 1)).astype(np.int8)
 
 
-def file_bytes(integers, axes, bits):
+def file_bytes(integers, axes, bits, packed=False):
     ordered = np.moveaxis(integers, axes[0], 0) if len(axes) == 1 else integers
-    if bits == 8:
-        return ordered.tobytes()
+    if not packed or bits == 8:
+        return (ordered * np.int8(18 if bits == 4 else 1)).tobytes()
     pairs = np.resize(ordered.ravel() & 0x0F, (ordered.size + 1) // 2 * 2).reshape(-1, 2)
     if ordered.size % 2:
         pairs[-1, 1] = 0
@@ -47,16 +47,19 @@ def file_bytes(integers, axes, bits):
 @pytest.mark.parametrize("shape", AXES)
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("sparsity", [0.0, 0.37, 0.9, 0.99])
-def test_small_kernels_are_compressed_as_the_file_stores_them(shape, bits, sparsity):
+@pytest.mark.parametrize("packed", [False, True])
+def test_small_kernels_are_compressed_as_the_file_stores_them(shape, bits, sparsity, packed):
     kernel, axes, action = kernel_of(shape), AXES[shape], Action(sparsity, bits)
-    stored = file_bytes(pruned_integers(kernel, axes, action), axes, bits)
-    sizer = KernelSizer(kernel, axes)
+    stored = file_bytes(pruned_integers(kernel, axes, action), axes, bits, packed)
+    sizer = KernelSizer(kernel, axes, packed_int4=packed)
     assert sizer.download_bytes(action) == len(zlib.compress(stored, 9))
     assert sizer.flash_bytes(action) == len(stored)
 
 
 def test_an_odd_number_of_nibbles_fills_the_last_byte():
-    assert KernelSizer(kernel_of((3, 5)), (1,)).flash_bytes(Action(weight_bits=4)) == 8.0
+    kernel, action = kernel_of((3, 5)), Action(weight_bits=4)
+    assert KernelSizer(kernel, (1,), packed_int4=True).flash_bytes(action) == 8.0
+    assert KernelSizer(kernel, (1,)).flash_bytes(action) == 15.0
 
 
 @pytest.mark.parametrize(("bits", "dtype"), [(16, np.float16), (32, np.float32)])

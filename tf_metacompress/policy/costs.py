@@ -23,6 +23,9 @@ from tf_metacompress.policy.size_model import (
 )
 
 _FOLDED_KINDS = ("BatchNormalization",)
+_PACKED_INT4_KINDS = ("Dense",)
+"""Kinds whose 4-bit weights the file packs two to a byte; the others keep one byte a weight."""
+
 _FLOAT32_BYTES = 4.0
 _ANCHORS = 8
 
@@ -163,8 +166,9 @@ def _sizers(info: LayerInfo, kernels: Mapping[str, tuple[np.ndarray, ...]]) -> S
     shapes = [np.shape(array) for array in arrays]
     if shapes != [kernel.shape for kernel in info.kernels]:
         raise invalid(f"The kernels of {info.name!r} have other shapes.", shapes=shapes)
+    packed = info.kind in _PACKED_INT4_KINDS
     return tuple(
-        KernelSizer(array, kernel.channel_axis)
+        KernelSizer(array, kernel.channel_axis, packed_int4=packed)
         for array, kernel in zip(arrays, info.kernels, strict=True)
     )
 

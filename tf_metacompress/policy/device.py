@@ -159,7 +159,8 @@ class DeviceProfile:
         return strict_json.build(cls, where="The device profile", **document)
 
 
-_CONV_AND_DENSE_INT4 = {"Conv2D": (4, 8), "Dense": (4, 8), "*": (8,)}
+# 4-bit levels run everywhere: dense layers pack them, all others store them in int8.
+_INT4_AND_INT8 = {"*": (4, 8)}
 
 DEVICES: Mapping[str, DeviceProfile] = FrozenMapping(
     {
@@ -167,21 +168,21 @@ DEVICES: Mapping[str, DeviceProfile] = FrozenMapping(
         for profile in (
             DeviceProfile(
                 name="android-arm64",
-                weight_bits=_CONV_AND_DENSE_INT4,
+                weight_bits=_INT4_AND_INT8,
                 channel_multiple=8,
                 sparsity_pays={"size_bytes": True},
                 description="64-bit ARM phone, XNNPACK: zeros shrink the download only.",
             ),
             DeviceProfile(
                 name="cortex-m",
-                weight_bits=_CONV_AND_DENSE_INT4,
+                weight_bits=_INT4_AND_INT8,
                 channel_multiple=4,
                 sparsity_pays={"size_bytes": True},
                 description="ARM microcontroller, CMSIS-NN: flash holds zeros too.",
             ),
             DeviceProfile(
                 name="x86-host",
-                weight_bits=_CONV_AND_DENSE_INT4,
+                weight_bits=_INT4_AND_INT8,
                 channel_multiple=16,
                 sparsity_pays={"size_bytes": True},
                 description="x86-64 computer, XNNPACK: zeros shrink the download only.",

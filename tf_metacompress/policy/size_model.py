@@ -25,6 +25,8 @@ MAX_SAMPLE = 65_536
 _BLOCK = 4_096
 _GZIP_LEVEL = 9
 _FAST = 4
+_INT4_STEP = np.int8(18)
+"""Units of an int8 kernel between two levels of the 4-bit grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,11 @@ FLOAT_FLASH = ByteModel(per_file=200.0, per_kernel=690.0, per_channel=4.0, per_e
 
 
 def quantized_bytes(
-    kernel: np.ndarray, action: Action, channel_axis: Sequence[int]
+    kernel: np.ndarray,
+    action: Action,
+    channel_axis: Sequence[int],
+    *,
+    packed_int4: bool = False,
 ) -> tuple[float, float]:
     """Estimates what one kernel takes in an exported file under an action.
 
@@ -68,6 +74,8 @@ def quantized_bytes(
         kernel: Weights, with BatchNorm folded in, any shape.
         action: Sparsity and bits; 32 and 16 bits store floats.
         channel_axis: Axes kept when quantising per output channel.
+        packed_int4: Whether two weights of 4 bits share a byte, as in the file of a Dense layer;
+            otherwise each takes one, as in all others.
 
     Returns:
         Bytes after gzip, and bytes in the file.
@@ -80,7 +88,7 @@ def quantized_bytes(
         >>> download < flash
         True
     """
-    return KernelSizer(kernel, channel_axis).quantized_bytes(action)
+    return KernelSizer(kernel, channel_axis, packed_int4=packed_int4).quantized_bytes(action)
 
 
 class KernelSizer:
@@ -92,12 +100,15 @@ class KernelSizer:
     Args:
         kernel: Weights, with BatchNorm folded in, any shape.
         channel_axis: Axes kept when quantising per output channel.
+        packed_int4: Whether two weights of 4 bits share a byte in the file.
 
     Raises:
         InvalidArgumentError: If the kernel is empty or not finite, or an axis does not exist.
     """
 
-    def __init__(self, kernel: np.ndarray, channel_axis: Sequence[int]) -> None:
+    def __init__(
+        self, kernel: np.ndarray, channel_axis: Sequence[int], *, packed_int4: bool = False
+    ) -> None:
         kernel = np.asarray(kernel, dtype=np.float32)
         if not kernel.size or not np.isfinite(kernel).all():
             raise invalid("A kernel must be non-empty and finite.", shape=kernel.shape)
@@ -115,6 +126,7 @@ class KernelSizer:
             largest=_file_order(np.broadcast_to(largest, kernel.shape), axes),
         )
         self._sample = self._whole.sample()
+        self._packed_int4 = packed_int4
 
     def quantized_bytes(self, action: Action) -> tuple[float, float]:
         """Gives bytes after gzip and in the file, with scales, zero points and bias."""
@@ -126,16 +138,17 @@ class KernelSizer:
 
         A large kernel is compressed quickly as a whole and thoroughly in part.
         """
-        sampled = self._sample.packed(self._threshold(action), action.weight_bits)
+        sampled = self._stored(self._sample, action)
         compressed = len(zlib.compress(sampled, _GZIP_LEVEL))
         if self._sample is self._whole:
             return float(compressed)
-        whole = self._whole.packed(self._threshold(action), action.weight_bits)
+        whole = self._stored(self._whole, action)
         return compressed * len(zlib.compress(whole, _FAST)) / len(zlib.compress(sampled, _FAST))
 
     def flash_bytes(self, action: Action) -> float:
         """Gives bytes of the weights alone in the file, where zeros take as much as others."""
-        return float(math.ceil(self._whole.values.size * action.weight_bits / 8))
+        bits = action.weight_bits if self._packed_int4 else max(action.weight_bits, 8)
+        return float(math.ceil(self._whole.values.size * bits / 8))
 
     def channel_bytes(self, action: Action) -> tuple[float, float]:
         """Gives bytes of scales, zero points and bias after gzip and in the file."""
@@ -148,6 +161,12 @@ class KernelSizer:
             for model in models
         )
         return download, flash
+
+    def _stored(self, weights: "_Weights", action: Action) -> bytes:
+        levels = weights.levels(self._threshold(action), action.weight_bits)
+        if action.weight_bits != 4:
+            return levels.tobytes()
+        return _packed(levels) if self._packed_int4 else (levels * _INT4_STEP).tobytes()
 
     def _threshold(self, action: Action) -> float:
         """Gives the magnitude up to which weights are removed; negative when none are."""
@@ -172,19 +191,19 @@ class _Weights:
         picked = (starts[:, None] + np.arange(_BLOCK)).ravel()
         return _Weights(values=self.values[picked], largest=self.largest[picked])
 
-    def packed(self, threshold: float, weight_bits: int) -> bytes:
-        """Prunes and quantises the weights, and packs them as a `.tflite` file stores them."""
+    def levels(self, threshold: float, weight_bits: int) -> np.ndarray:
+        """Prunes and quantises the weights: to integers up to 8 bits, else to floats."""
         kept = np.where(np.abs(self.values) > threshold, self.values, np.float32(0.0))
-        if weight_bits == 32:
-            return kept.tobytes()
-        if weight_bits == 16:
-            return kept.astype(np.float16).tobytes()
+        if weight_bits > 8:
+            return kept.astype(np.float16 if weight_bits == 16 else np.float32)
         step = self.largest / (2 ** (weight_bits - 1) - 1)
-        integers = np.rint(kept / np.where(step > 0.0, step, 1.0)).astype(np.int8)
-        if weight_bits == 8:
-            return integers.tobytes()
-        nibbles = np.append(integers, np.zeros(integers.size % 2, np.int8)).view(np.uint8) & 0x0F
-        return (nibbles[0::2] | (nibbles[1::2] << 4)).tobytes()
+        return np.rint(kept / np.where(step > 0.0, step, 1.0)).astype(np.int8)
+
+
+def _packed(levels: np.ndarray) -> bytes:
+    """Packs integers of 4 bits two to a byte."""
+    nibbles = np.append(levels, np.zeros(levels.size % 2, np.int8)).view(np.uint8) & 0x0F
+    return (nibbles[0::2] | (nibbles[1::2] << 4)).tobytes()
 
 
 def _file_order(array: np.ndarray, channel_axis: tuple[int, ...]) -> np.ndarray:
