@@ -4,25 +4,42 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tf_metacompress.cli.command import Command
+from tf_metacompress.cli.command import Command, UsageError
+
+_HOST = "host"
 
 
 def _define(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("device", "host", "Where to run.", flag_values=values)
-    flags.DEFINE_integer("num_threads", 1, "Threads.", flag_values=values)
-    flags.DEFINE_integer("num_runs", 50, "Counted runs.", flag_values=values)
-    flags.DEFINE_integer("num_warmup", 5, "Runs before them.", flag_values=values)
+    flags.DEFINE_string("device", _HOST, "Where to run.", flag_values=values)
+    flags.DEFINE_integer("num_threads", 1, "Threads.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer(
+        "num_runs",
+        50,
+        "Counted runs; with --against, in each turn.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer("num_warmup", 5, "Runs before them.", lower_bound=0, flag_values=values)
     flags.DEFINE_string(
         "against", "", "Another file, run in turns with it; gives the ratio.", flag_values=values
     )
     flags.DEFINE_bool("json", False, "Print the result as JSON.", flag_values=values)
 
 
+def _check(values: flags.FlagValues) -> None:
+    if values.against and values.device != _HOST:
+        raise UsageError(f"--against runs on this machine only, not on {values.device!r}.")
+
+
 def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
     from tf_metacompress.deploy import benchmark, compare
 
     if values.against:
-        result = compare([values.against, positional[0]], num_threads=values.num_threads)
+        result = compare(
+            [values.against, positional[0]],
+            num_threads=values.num_threads,
+            runs_per_block=values.num_runs,
+        )
     else:
         result = benchmark(
             positional[0],
@@ -41,4 +58,5 @@ BENCHMARK = Command(
     example="tf-metacompress benchmark model.tflite --num-threads=2 --against=float.tflite",
     define=_define,
     run=_run,
+    check=_check,
 )

@@ -1,15 +1,24 @@
 """One command: its flags, its help with an example, and what it runs."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from absl import flags
 
 Run = Callable[[flags.FlagValues, Sequence[str]], None]
+Check = Callable[[flags.FlagValues], None]
+
+_FLAG = re.compile(r"--[a-z0-9]+(_[a-z0-9]+)+")
+_COLUMN = 18
 
 
 class UsageError(Exception):
     """The words on the command line are off."""
+
+
+def _nothing(values: flags.FlagValues) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,8 @@ class Command:
         example: A call that works.
         define: Defines its flags.
         run: Runs it with parsed flags and positional arguments.
+        check: Raises `UsageError` for flags that do not go together or are out of range; quick, as
+            it runs before anything heavy is imported.
     """
 
     name: str
@@ -31,6 +42,7 @@ class Command:
     example: str
     define: Callable[[flags.FlagValues], None]
     run: Run
+    check: Check = _nothing
 
     def help(self) -> str:
         """Its help: usage, flags, example."""
@@ -41,13 +53,19 @@ class Command:
         for name in sorted(values):
             default = values[name].default
             shown = "" if default in (None, "", False) else f" [{default}]"
-            lines.append(f"  --{name.replace('_', '-'):<15} {values[name].help}{shown}")
+            flag = "--" + name.replace("_", "-")
+            lines.append(f"  {flag:<{_COLUMN}} {values[name].help}{shown}")
         return "\n".join([*lines, "", "example:", f"  {self.example}"])
 
     def new_flags(self) -> flags.FlagValues:
         """Its flags, not parsed yet."""
         values = flags.FlagValues()
-        flags.DEFINE_bool("verbose", False, "Show the traceback of an error.", flag_values=values)
+        flags.DEFINE_bool(
+            "verbose",
+            False,
+            "Show the traceback of an error, and all that TensorFlow prints.",
+            flag_values=values,
+        )
         self.define(values)
         return values
 
@@ -68,7 +86,7 @@ class Command:
         try:
             positional = values([self.name, *map(_underscored, words)])[1:]
         except flags.Error as error:
-            raise UsageError(str(error)) from error
+            raise UsageError(_dashed(str(error)).rstrip(".") + ".") from error
         if len(positional) != len(self.arguments):
             wanted = " ".join(self.arguments) or "no arguments"
             raise UsageError(f"{self.name} takes {wanted}. Received: {positional}.")
@@ -81,3 +99,8 @@ def _underscored(word: str) -> str:
         return word
     name, equals, value = word.partition("=")
     return "--" + name[2:].replace("-", "_") + equals + value
+
+
+def _dashed(text: str) -> str:
+    """Writes the flags in a message as the user does."""
+    return _FLAG.sub(lambda match: match[0].replace("_", "-"), text)

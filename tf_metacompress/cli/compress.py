@@ -1,29 +1,45 @@
 """`tf-metacompress compress MODEL.keras`."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from absl import flags
 
+from tf_metacompress.cli.checks import check_folder, check_target
 from tf_metacompress.cli.command import Command, UsageError
-from tf_metacompress.cli.data import chosen_data, define_data
+from tf_metacompress.cli.data import check_data, chosen_data, define_data
+from tf_metacompress.cli.jobs import define_quiet, show_outcome
 
 
 def _define(values: flags.FlagValues) -> None:
     define_data(values, default="")
+    define_quiet(values)
     flags.DEFINE_float(
         "size_ratio", None, "Budget: gzip bytes as a share of float32's.", flag_values=values
     )
     flags.DEFINE_string("out", "", "Folder to write into.", flag_values=values)
     flags.DEFINE_string("device", "android-arm64", "Device profile.", flag_values=values)
     flags.DEFINE_string("phi", "", "File of a meta-trained compressor.", flag_values=values)
-    flags.DEFINE_integer("steps", 1000, "Steps of fine-tuning.", flag_values=values)
+    flags.DEFINE_string(
+        "policy", "", "Policy file to carry out, in place of --size-ratio.", flag_values=values
+    )
+    flags.DEFINE_integer("steps", 1000, "Steps of fine-tuning.", lower_bound=1, flag_values=values)
     flags.DEFINE_float("learning_rate", 1e-3, "Where its rate begins.", flag_values=values)
-    flags.DEFINE_bool("quiet", False, "Without progress bars.", flag_values=values)
+
+
+def _check(values: flags.FlagValues) -> None:
+    if not values.out:
+        raise UsageError("Pass --out=DIR.")
+    if (values.size_ratio is None) == (not values.policy):
+        raise UsageError("Pass either --size-ratio=R or --policy=FILE.json.")
+    if not 0.0 < values.learning_rate < float("inf"):
+        raise UsageError(f"--learning-rate must be above 0. Received: {values.learning_rate}.")
+    check_target(values)
+    check_data(values)
 
 
 def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
-    if values.size_ratio is None or not values.out:
-        raise UsageError("Pass --size-ratio=R and --out=DIR.")
+    check_folder(values.out)
     from tf_metacompress.pipeline import JobSettings, compress_file
 
     settings = JobSettings(
@@ -32,8 +48,11 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
         tuning_steps=values.steps,
         learning_rate=values.learning_rate,
         phi=values.phi,
+        policy=values.policy,
     )
-    compress_file(positional[0], chosen_data(values), values.out, settings, quiet=values.quiet)
+    job = partial(compress_file, positional[0], chosen_data(values), values.out, settings)
+    show_outcome(job, values.quiet)
+    print(f"\nWritten: {values.out}/model_int8.tflite, policy.json, policy.png, report.json, …")
 
 
 COMPRESS = Command(
@@ -43,4 +62,5 @@ COMPRESS = Command(
     example="tf-metacompress compress model.keras --data=data.npz --size-ratio=0.1 --out=runs/mine",
     define=_define,
     run=_run,
+    check=_check,
 )

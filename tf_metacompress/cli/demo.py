@@ -1,29 +1,54 @@
 """`tf-metacompress demo`."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from absl import flags
 
+from tf_metacompress.cli.checks import check_folder, check_target
 from tf_metacompress.cli.command import Command
-from tf_metacompress.cli.data import chosen_data, define_data
+from tf_metacompress.cli.data import check_data, chosen_data, define_data
+from tf_metacompress.cli.jobs import define_quiet, show_outcome
+
+_STEPS = ("train_steps", "tuning_steps", "meta_steps")
 
 
 def _define(values: flags.FlagValues) -> None:
     define_data(values, default="digits")
+    define_quiet(values)
     flags.DEFINE_string("out", "runs/demo", "Folder to write into.", flag_values=values)
     flags.DEFINE_float(
         "size_ratio", 0.1, "Budget: gzip bytes as a share of float32's.", flag_values=values
     )
     flags.DEFINE_string("device", "android-arm64", "Device profile.", flag_values=values)
-    flags.DEFINE_integer("seed", 0, "Seed of everything.", flag_values=values)
-    flags.DEFINE_bool("quiet", False, "Without progress bars.", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "Seed of everything.", lower_bound=0, flag_values=values)
+    for name, what in zip(
+        _STEPS, ("that train each model", "of fine-tuning", "of meta-training"), strict=True
+    ):
+        flags.DEFINE_integer(
+            name,
+            None,
+            f"Steps {what}; the demo's own number if not given.",
+            lower_bound=1,
+            flag_values=values,
+        )
+
+
+def _check(values: flags.FlagValues) -> None:
+    check_target(values)
+    check_data(values)
 
 
 def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
+    check_folder(values.out)
     from tf_metacompress.pipeline import DemoSettings, run_demo
 
-    settings = DemoSettings(size_ratio=values.size_ratio, device=values.device, seed=values.seed)
-    run_demo(chosen_data(values), values.out, settings, quiet=values.quiet)
+    steps = {name: values[name].value for name in _STEPS if values[name].value is not None}
+    settings = DemoSettings(
+        size_ratio=values.size_ratio, device=values.device, seed=values.seed, **steps
+    )
+    show_outcome(partial(run_demo, chosen_data(values), values.out, settings), values.quiet)
+    print(f"\nWritten: {values.out}/model_int8.tflite, policy.json, policy.png, report.json, …")
 
 
 DEMO = Command(
@@ -33,4 +58,5 @@ DEMO = Command(
     example="tf-metacompress demo --dataset=fashion_mnist --size-ratio=0.1 --out=runs/fashion",
     define=_define,
     run=_run,
+    check=_check,
 )

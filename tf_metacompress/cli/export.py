@@ -5,8 +5,9 @@ from pathlib import Path
 
 from absl import flags
 
-from tf_metacompress.cli.command import Command
-from tf_metacompress.cli.data import chosen_data, define_data
+from tf_metacompress.atomic import check_writable
+from tf_metacompress.cli.command import Command, UsageError
+from tf_metacompress.cli.data import check_data, chosen_data, define_data
 
 MODES = ("float32", "float16", "dynamic", "int8")
 
@@ -24,18 +25,31 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_bool("json", False, "Print the report as JSON.", flag_values=values)
 
 
+def _wants_data(values: flags.FlagValues) -> bool:
+    return bool(values.data or values.dataset or values.mode == "int8")
+
+
+def _check(values: flags.FlagValues) -> None:
+    if values.io_dtype == "int8" and values.mode != "int8":
+        raise UsageError("--io-dtype=int8 goes with --mode=int8 only.")
+    if values.tolerance is not None and not 0.0 < values.tolerance < float("inf"):
+        raise UsageError(f"--tolerance must be above 0. Received: {values.tolerance}.")
+    if _wants_data(values):
+        check_data(values)
+
+
 def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
+    path = values.out or str(Path(positional[0]).with_suffix(".tflite"))
+    check_writable(path)
     from tf_metacompress.deploy import export_litert
     from tf_metacompress.pipeline import load_model, representative
 
     model = load_model(positional[0])
-    wants_data = values.data or values.dataset or values.mode == "int8"
-    samples = representative(chosen_data(values)) if wants_data else None
     report = export_litert(
         model,
-        values.out or str(Path(positional[0]).with_suffix(".tflite")),
+        path,
         mode=values.mode,
-        representative_dataset=samples,
+        representative_dataset=representative(chosen_data(values)) if _wants_data(values) else None,
         io_dtype=values.io_dtype,
         tolerance=values.tolerance,
     )
@@ -49,4 +63,5 @@ EXPORT = Command(
     example="tf-metacompress export model.keras --mode=int8 --data=data.npz --out=model.tflite",
     define=_define,
     run=_run,
+    check=_check,
 )

@@ -4,13 +4,15 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from tf_metacompress.cli.benchmark import BENCHMARK
 from tf_metacompress.cli.command import Command, UsageError
 from tf_metacompress.cli.compress import COMPRESS
 from tf_metacompress.cli.demo import DEMO
 from tf_metacompress.cli.export import EXPORT
-from tf_metacompress.errors import MetacompressError
+from tf_metacompress.cli.noise import known_noise_held_back
+from tf_metacompress.errors import MetacompressError, did_you_mean
 
 COMMANDS: dict[str, Command] = {c.name: c for c in (DEMO, COMPRESS, EXPORT, BENCHMARK)}
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -23,6 +25,7 @@ def overview() -> str:
     lines = ["usage: tf-metacompress COMMAND [flags]", ""]
     lines += [f"  {command.name:<{width}}  {command.summary}" for command in COMMANDS.values()]
     lines += ["", "tf-metacompress COMMAND --help shows the flags of a command and an example."]
+    lines += ["", "example:", "  tf-metacompress demo"]
     return "\n".join(lines)
 
 
@@ -47,31 +50,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OK
     command = COMMANDS.get(words[0])
     if command is None:
-        return _complain(f"there is no command {words[0]!r}. Known: {', '.join(COMMANDS)}.", USAGE)
+        hint = did_you_mean(words[0], COMMANDS) or f"There are {', '.join(COMMANDS)}."
+        return _complain(f"there is no command {words[0]!r}. {hint}", USAGE)
     if any(word in _HELP[:2] for word in words[1:]):
         print(command.help())
         return OK
-    return _run(command, words[1:])
+    return _run(command, words[1:], own_process=argv is None)
 
 
-def _run(command: Command, words: Sequence[str]) -> int:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    verbose = False
+def _run(command: Command, words: Sequence[str], own_process: bool) -> int:
+    verbose = "--verbose" in words
     try:
         values, positional = command.parse(words)
         verbose = values.verbose
-        command.run(values, positional)
+        command.check(values)
+        with known_noise_held_back() if own_process and not verbose else nullcontext():
+            command.run(values, positional)
+            sys.stdout.flush()
     except UsageError as error:
         return _complain(f"{error} See tf-metacompress {command.name} --help.", USAGE)
     except KeyboardInterrupt:
         return _complain(
             "interrupted; finished stages are kept, run it again to go on.", INTERRUPTED
         )
-    except (MetacompressError, OSError) as error:
+    except BrokenPipeError:
+        # Whoever read our output has gone; writing to it again at exit would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
         if verbose:
             traceback.print_exc()
-        return _complain(str(error), FAILED)
+        return _complain(_one_line(error), FAILED)
     return OK
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, MetacompressError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error}."
+    return (
+        f"unexpected {type(error).__name__}: {error} "
+        "This is a bug; run it again with --verbose to see where, and report it."
+    )
 
 
 def _complain(message: str, code: int) -> int:

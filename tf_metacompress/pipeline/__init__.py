@@ -1,16 +1,23 @@
 """The way from a model to a checked file: propose, train, finalize, export, measure."""
 
-from tf_metacompress.pipeline.candidates import representative
+from tf_metacompress.pipeline.candidates import Row, representative
+from tf_metacompress.pipeline.contest import run_demo
 from tf_metacompress.pipeline.datasets import DATASETS, Dataset, load_dataset, load_npz
-from tf_metacompress.pipeline.demo import DemoSettings, run_demo
-from tf_metacompress.pipeline.job import JobSettings, compress_file, load_model
+from tf_metacompress.pipeline.demo import DemoSettings
+from tf_metacompress.pipeline.job import JobSettings, compress_file
+from tf_metacompress.pipeline.model_file import load_model
+from tf_metacompress.pipeline.outcome import Outcome
+from tf_metacompress.pipeline.report import format_outcome
 
 __all__ = [
     "DATASETS",
     "Dataset",
     "DemoSettings",
     "JobSettings",
+    "Outcome",
+    "Row",
     "compress_file",
+    "format_outcome",
     "load_dataset",
     "load_model",
     "load_npz",

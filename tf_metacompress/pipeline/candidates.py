@@ -1,6 +1,7 @@
 """One candidate policy carried through: fine-tune, export, check, measure."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,10 @@ class Row:
         sparsity: Share of zeros among the kernels.
         mean_weight_bits: Mean bits of a kernel weight.
         parity_error: Largest absolute difference of an output from Keras.
-        parity_passed: Whether `export_litert` would have written it with its usual tolerance.
-        path: The file.
+        relative_error: Root-mean-square error of the outputs relative to those of Keras.
+        tolerance: The relative error up to which `export_litert` writes a file of this mode.
+        warnings: What `export_litert` says of the file.
+        file: Its name in the folder of the stages.
     """
 
     name: str
@@ -48,8 +51,32 @@ class Row:
     sparsity: float
     mean_weight_bits: float
     parity_error: float
-    parity_passed: bool
-    path: str
+    relative_error: float
+    tolerance: float
+    warnings: tuple[str, ...]
+    file: str
+
+    @property
+    def parity_passed(self) -> bool:
+        """Whether `export_litert` would have written it with its usual tolerance."""
+        return self.relative_error <= self.tolerance
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "Row":
+        """Reads a row from JSON data."""
+        return cls(**{**data, "warnings": tuple(data["warnings"])})
+
+
+def slug(name: str) -> str:
+    """Turns the name of a row into part of a file name.
+
+    Args:
+        name: Such as "Φ adapted".
+
+    Returns:
+        Such as "phi-adapted".
+    """
+    return re.sub(r"[^a-z0-9]+", "-", name.replace("Φ", "phi").lower()).strip("-")
 
 
 def litert_accuracy(path: str | Path, x: np.ndarray, y: np.ndarray) -> float:
@@ -82,8 +109,8 @@ def few_examples(data: Dataset, seed: int) -> ArrayPair:
 
 def _row(
     name: str, report: ExportReport, model: keras.Model, bits: float, path: Path, data: Dataset
-) -> Row:
-    return Row(
+) -> dict[str, Any]:
+    row = Row(
         name=name,
         accuracy=litert_accuracy(path, *data.test),
         file_bytes=report.file_bytes,
@@ -91,18 +118,24 @@ def _row(
         sparsity=measure_sparsity(model).total,
         mean_weight_bits=bits,
         parity_error=report.parity.max_abs_error,
-        parity_passed=report.parity.relative_error <= get_mode(report.mode).tolerance,
-        path=str(path),
+        relative_error=report.parity.relative_error,
+        tolerance=get_mode(report.mode).tolerance,
+        warnings=report.warnings,
+        file=path.name,
     )
+    return asdict(row)
 
 
-def float_row(stages: Stages, model: keras.Model, data: Dataset) -> Row:
+def float_row(
+    stages: Stages, model: keras.Model, data: Dataset, *, needs: Sequence[str] = ()
+) -> Row:
     """Exports the uncompressed model.
 
     Args:
         stages: Where results are kept.
         model: A trained classifier.
         data: Its data set.
+        needs: Stages that the model comes from.
 
     Returns:
         The first row of the table.
@@ -113,9 +146,9 @@ def float_row(stages: Stages, model: keras.Model, data: Dataset) -> Row:
         report = export_litert(
             model, path, mode="float32", representative_dataset=representative(data)
         )
-        return asdict(_row("float32", report, model, _FLOAT_BITS, path, data))
+        return _row("float32", report, model, _FLOAT_BITS, path, data)
 
-    return Row(**stages.data("row-float32", make))
+    return Row.from_data(stages.data("row-float32", make, files=(path.name,), needs=needs))
 
 
 def candidate_row(
@@ -125,6 +158,8 @@ def candidate_row(
     policy: Policy,
     data: Dataset,
     training: Training,
+    *,
+    needs: Sequence[str] = (),
 ) -> Row:
     """Fine-tunes a copy of a model under a policy, exports it as int8 and measures the file.
 
@@ -135,12 +170,12 @@ def candidate_row(
         policy: What happens to each layer.
         data: Its data set.
         training: How to fine-tune.
+        needs: Stages that the model and the policy come from.
 
     Returns:
         A row of the table.
     """
-    slug = "".join(c if c.isalnum() else "-" for c in name.lower())
-    path = stages.path(f"{slug}.tflite")
+    path = stages.path(f"{slug(name)}.tflite")
 
     def make() -> dict[str, Any]:
         keras.utils.set_random_seed(0)
@@ -160,9 +195,9 @@ def candidate_row(
             tolerance=_ANY_ERROR,
         )
         bits = policy.mean_weight_bits(compressible_layers(model))
-        return asdict(_row(name, report, student, bits, path, data))
+        return _row(name, report, student, bits, path, data)
 
-    return Row(**stages.data(f"row-{slug}", make))
+    return Row.from_data(stages.data(f"row-{slug(name)}", make, files=(path.name,), needs=needs))
 
 
 def latency_ratios(stages: Stages, rows: Sequence[Row], num_blocks: int = 9) -> dict[str, Any]:
@@ -174,7 +209,12 @@ def latency_ratios(stages: Stages, rows: Sequence[Row], num_blocks: int = 9) -> 
         num_blocks: Interleaved blocks.
 
     Returns:
-        The comparison as JSON data.
+        The comparison as JSON data, with names for paths.
     """
-    paths = [row.path for row in rows]
-    return stages.data("latency", lambda: compare(paths, num_blocks=num_blocks).to_dict())
+
+    def make() -> dict[str, Any]:
+        result = compare([stages.path(row.file) for row in rows], num_blocks=num_blocks).to_dict()
+        files = [{**entry, "path": Path(entry["path"]).name} for entry in result["files"]]
+        return {**result, "files": files}
+
+    return stages.data("latency", make, needs=[f"row-{slug(row.name)}" for row in rows])

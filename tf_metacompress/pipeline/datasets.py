@@ -1,7 +1,6 @@
 """Image and feature data sets by name, or from the user's own file."""
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tf_metacompress.typing import ArrayPair
 KERAS_DATASETS = ("fashion_mnist", "mnist", "cifar10")
 DATASETS = ("digits", *KERAS_DATASETS)
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_LARGEST_LABEL = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def _keras_dataset(name: str) -> Dataset:
         (x_train, y_train), (x_test, y_test) = loader.load_data()
     except Exception as error:
         # Keras raises a bare Exception when a download fails.
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(".")
         raise invalid(
             f"The data set could not be loaded: {reason}.",
             "Connect to the network once, set KERAS_HOME to where it lies, or use --dataset "
@@ -103,16 +103,7 @@ def load_npz(path: str | Path) -> Dataset:
         CorruptFileError: If it is not a readable .npz file.
         InvalidArgumentError: If an array is missing, empty, not finite, or does not fit.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise invalid("There is no such data file.", path=str(path)) from error
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise CorruptFileError(
-            f"This is not a readable .npz file ({error}). Received: path={str(path)!r}. "
-            "Write one with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)."
-        ) from error
+    arrays = _read_arrays(path)
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
         raise invalid(
@@ -120,29 +111,54 @@ def load_npz(path: str | Path) -> Dataset:
             missing=missing,
             path=str(path),
         )
-    parts = [
-        check_arrays(part, arrays[f"x_{part}"], _checked_labels(part, arrays[f"y_{part}"]))
-        for part in ("train", "test")
-    ]
-    (x_train, y_train), (x_test, y_test) = parts
-    if x_train.shape[1:] != x_test.shape[1:]:
+    train, test = (
+        _checked_part(part, arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test")
+    )
+    if train[0].shape[1:] != test[0].shape[1:]:
         raise invalid(
             "Training and test inputs must have the same shape but for the first axis.",
-            x_train=x_train.shape,
-            x_test=x_test.shape,
+            x_train=train[0].shape,
+            x_test=test[0].shape,
         )
-    as_float = np.float32
-    return Dataset(
-        Path(path).stem, (x_train.astype(as_float), y_train), (x_test.astype(as_float), y_test)
-    )
+    return Dataset(Path(path).stem, train, test)
 
 
-def _checked_labels(part: str, y: np.ndarray) -> np.ndarray:
-    if y.size != len(y) or not np.array_equal(y, np.round(y)):
+def _read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    if not Path(path).is_file():
+        raise invalid("There is no such data file.", path=str(path))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in _ARRAYS if name in file.files}
+    except Exception as error:
+        # A damaged archive raises errors of zipfile, zlib, ast and struct as well as its own.
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise CorruptFileError(
+            f"This is not a readable .npz file ({reason}). Received: path={str(path)!r}. "
+            "Write one with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)."
+        ) from error
+
+
+def _checked_part(part: str, x: np.ndarray, y: np.ndarray) -> ArrayPair:
+    x, y = check_arrays(part, x, y)
+    for name, array in (("x", x), ("y", y)):
+        if array.dtype.kind not in "fiub":
+            raise invalid(f"{name}_{part} must hold real numbers.", dtype=str(array.dtype))
+    largest = np.abs(x).max(initial=0)
+    if largest > np.finfo(np.float32).max:
         raise invalid(
-            f"y_{part} must hold one class index an example.", shape=y.shape, dtype=str(y.dtype)
+            f"x_{part} must fit into float32.", "Scale the inputs.", largest=float(largest)
         )
-    return _labels(y)
+    if y.size != len(y) or (y != np.round(y.astype(np.float64))).any() or y.min() < 0:
+        raise invalid(
+            f"y_{part} must hold one class index, 0 or above, an example.",
+            "For one-hot rows pass y.argmax(axis=1).",
+            shape=y.shape,
+            smallest=y.min().item(),
+            dtype=str(y.dtype),
+        )
+    if y.max() > _LARGEST_LABEL:
+        raise invalid(f"y_{part} must hold class indices.", largest=y.max().item())
+    return x.astype(np.float32), _labels(y)
 
 
 def load_dataset(name: str) -> Dataset:

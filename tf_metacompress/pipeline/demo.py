@@ -1,37 +1,31 @@
 """The main job: learn a policy on four architectures, judge it on a fifth."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import keras
+import numpy as np
 
-from tf_metacompress import baselines
-from tf_metacompress.anatomy import compressible_layers
-from tf_metacompress.atomic import check_writable, write_bytes
-from tf_metacompress.deploy import export_litert
+from tf_metacompress.errors import check_int, invalid, wrong_type
 from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.pipeline.architectures import HELD_OUT, TO_LEARN_FROM
-from tf_metacompress.pipeline.candidates import (
-    Row,
-    candidate_row,
-    few_examples,
-    float_row,
-    latency_ratios,
-)
 from tf_metacompress.pipeline.datasets import Dataset
-from tf_metacompress.pipeline.report import draw_policy, print_table, write_report
-from tf_metacompress.pipeline.stages import Announce, Stages
+from tf_metacompress.pipeline.stages import Stages
 from tf_metacompress.pipeline.training import Training, train
-from tf_metacompress.policy import Budget, Policy
+from tf_metacompress.policy import Budget, device
 from tf_metacompress.tasks import ClassSubset, Contrast, Noise, Rotation, Task, Variant, split
+from tf_metacompress.typing import ArrayPair
 
+NUM_WAYS = 6
+PHI = "phi"
+HELD_OUT_STAGE = f"held-out-{HELD_OUT[0]}"
 VARIANTS: dict[str, Variant] = {
-    "classes": ClassSubset(num_ways=6),
+    "classes": ClassSubset(num_ways=NUM_WAYS),
     "rotation": Rotation(degrees=20.0),
     "noise": Noise(stddev=0.15),
     "contrast": Contrast(lower=0.5, upper=0.8),
 }
-ADAPTED = "Φ adapted"
+MOST_EXAMPLES = 8192
+"""To learn from; more would only fill memory, as a meta-step draws a few hundred."""
 TASK_BUDGETS = (("android-arm64", 0.15), ("cortex-m", 0.1), ("x86-host", 0.07))
 
 
@@ -57,11 +51,57 @@ class DemoSettings:
     inner_steps: int = 5
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        Budget(size_ratio=self.size_ratio)
+        device(self.device)
+        for name in ("train_steps", "tuning_steps", "meta_steps", "inner_steps"):
+            check_int(name, getattr(self, name), minimum=1)
+        check_int("seed", self.seed, minimum=0)
+
+
+def check_images(data: Dataset) -> None:
+    """Raises unless the demo can train on a data set.
+
+    Args:
+        data: The data set.
+
+    Raises:
+        ArgumentTypeError: If it is not a `Dataset`.
+        InvalidArgumentError: If it does not hold images of at least two classes.
+    """
+    if not isinstance(data, Dataset):
+        raise wrong_type("`data` must be a Dataset.", "Use load_dataset or load_npz.", data=data)
+    if len(data.input_shape) != 3:
+        raise invalid(
+            "The demo trains image classifiers, on inputs of shape (N, height, width, channels).",
+            "For grey images add a last axis: x[..., None].",
+            input_shape=(None, *data.input_shape),
+        )
+    present = len(np.unique(data.train[1]))
+    if present < 2 or data.num_classes > len(data.train[0]):
+        raise invalid(
+            "The labels must number at least two classes from 0, without large gaps.",
+            classes=present,
+            largest_label=data.num_classes - 1,
+        )
+
+
+def _variant_of(name: str, data: Dataset, seed: int) -> ArrayPair:
+    """A variant of at most `MOST_EXAMPLES` training examples."""
+    x, y = data.train
+    if len(x) > MOST_EXAMPLES:
+        rows = np.random.default_rng(seed).permutation(len(x))[:MOST_EXAMPLES]
+        x, y = x[rows], y[rows]
+    few = name == "classes" and len(np.unique(y)) < NUM_WAYS
+    variant = ClassSubset(num_ways=2) if few else VARIANTS[name]
+    return variant(x, y, seed)
+
 
 def _zoo_model(
     name: str, variant: str, data: Dataset, settings: DemoSettings, quiet: bool
 ) -> keras.Model:
-    x, y = VARIANTS[variant](*data.train, settings.seed)
+    x, y = _variant_of(variant, data, settings.seed)
     keras.utils.set_random_seed(settings.seed)
     model = TO_LEARN_FROM[name](data.input_shape, data.num_classes)
     return train(
@@ -92,7 +132,7 @@ def build_tasks(stages: Stages, data: Dataset, settings: DemoSettings, quiet: bo
                 f"zoo-{name}-{variant}",
                 lambda n=name, v=variant: _zoo_model(n, v, data, settings, quiet),
             )
-            x, y = VARIANTS[variant](*data.train, settings.seed)
+            x, y = _variant_of(variant, data, settings.seed)
             support, query = split(x, y, 0.5, settings.seed)
             tasks += [
                 Task(
@@ -128,7 +168,7 @@ def learn(stages: Stages, data: Dataset, settings: DemoSettings, quiet: bool) ->
         return compressor
 
     return stages.run(
-        "phi.npz", make, lambda compressor, path: compressor.save(path), MetaCompressor.load
+        f"{PHI}.npz", make, lambda compressor, path: compressor.save(path), MetaCompressor.load
     )
 
 
@@ -157,110 +197,4 @@ def held_out_model(
             description=f"{name}, held out",
         )
 
-    return stages.model(f"held-out-{name}", make)
-
-
-def candidate_policies(
-    compressor: MetaCompressor, model: keras.Model, data: Dataset, settings: DemoSettings
-) -> dict[str, Policy]:
-    """Makes the policies to compare, all within one budget.
-
-    Args:
-        compressor: The meta-trained compressor.
-        model: The held-out model.
-        data: The data set; a few hundred training examples adapt Φ.
-        settings: Budget, device and inner steps.
-
-    Returns:
-        Name of the row to policy.
-    """
-    budget = Budget(size_ratio=settings.size_ratio)
-    support = few_examples(data, settings.seed)
-    task = Task(model, budget, settings.device, support=support)
-    where = (model, budget, settings.device)
-    return {
-        "uniform + int8": baselines.uniform(*where),
-        "global magnitude + int8": baselines.global_magnitude(*where),
-        "LAMP + int8": baselines.lamp(*where),
-        "ERK + int8": baselines.erk(*where),
-        "LAMP + int4": baselines.lamp(*where, weight_bits=4),
-        "prior alone": MetaCompressor().propose(*where),
-        "Φ zero-shot": compressor.propose(*where),
-        ADAPTED: compressor.adapt(task, settings.inner_steps).policy,
-    }
-
-
-def compare_policies(
-    stages: Stages,
-    model: keras.Model,
-    policies: dict[str, Policy],
-    data: Dataset,
-    settings: DemoSettings,
-    quiet: bool,
-) -> list[Row]:
-    """Carries every policy through, alike.
-
-    Args:
-        stages: Where results are kept.
-        model: The held-out model.
-        policies: Name of the row to policy.
-        data: The data set.
-        settings: Steps of fine-tuning.
-        quiet: Without progress bars.
-
-    Returns:
-        The rows, the uncompressed model first.
-    """
-    tuning = Training(num_steps=settings.tuning_steps, learning_rate=2e-3, quiet=quiet)
-    return [
-        float_row(stages, model, data),
-        *(
-            candidate_row(stages, name, model, policy, data, tuning)
-            for name, policy in policies.items()
-        ),
-    ]
-
-
-def run_demo(
-    data: Dataset,
-    out: str | Path,
-    settings: DemoSettings,
-    *,
-    announce: Announce = print,
-    quiet: bool = False,
-) -> list[Row]:
-    """Runs the main job and writes report.json, policy.json, policy.png and three .tflite files.
-
-    Each file is written whole or not at all. An interrupted run continues from its last finished
-    stage; a finished one is shown again at once.
-
-    Args:
-        data: The data set.
-        out: Folder to write into.
-        settings: How much of everything.
-        announce: Called with a line a stage.
-        quiet: Without progress bars.
-
-    Returns:
-        The rows of the closing table.
-    """
-    out = Path(out)
-    check_writable(out / "report.json")
-    described = {**asdict(settings), "dataset": data.fingerprint()}
-    stages = Stages(out / "stages", described, announce)
-    compressor = learn(stages, data, settings, quiet)
-    model = held_out_model(stages, data, settings, quiet)
-    policies = candidate_policies(compressor, model, data, settings)
-    rows = compare_policies(stages, model, policies, data, settings, quiet)
-    latency = latency_ratios(stages, rows)
-    adapted = next(row for row in rows if row.name == ADAPTED)
-    for name, path in (("float32", rows[0].path), ("int8", adapted.path)):
-        write_bytes(out / f"model_{name}.tflite", Path(path).read_bytes())
-    export_litert(model, out / "model_float16.tflite", mode="float16")
-    policies[ADAPTED].save(out / "policy.json")
-    title = f"{data.name}, {HELD_OUT[0]} held out, budget {settings.size_ratio:.0%} of float32"
-    infos = compressible_layers(model)
-    draw_policy(out / "policy.png", policies[ADAPTED], infos, rows, title)
-    write_report(out / "report.json", rows, latency, described)
-    print_table(rows, latency, title)
-    return rows
+    return stages.model(HELD_OUT_STAGE, make)

@@ -1,14 +1,14 @@
 """A model and a data set from files, compressed into a folder."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
 
-from tf_metacompress.anatomy import check_keras_model, compressible_layers
-from tf_metacompress.atomic import check_writable, write_bytes
-from tf_metacompress.errors import CorruptFileError, UnsupportedModelError, invalid
+from tf_metacompress.anatomy import describe, select_compressible
+from tf_metacompress.errors import check_int, check_positive, invalid, wrong_type
 from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.pipeline.candidates import (
     Row,
@@ -16,13 +16,24 @@ from tf_metacompress.pipeline.candidates import (
     few_examples,
     float_row,
     latency_ratios,
+    slug,
 )
 from tf_metacompress.pipeline.datasets import Dataset
-from tf_metacompress.pipeline.report import draw_policy, print_table, write_report
+from tf_metacompress.pipeline.findings import left_alone
+from tf_metacompress.pipeline.model_file import check_fits, load_model
+from tf_metacompress.pipeline.outcome import Outcome
+from tf_metacompress.pipeline.report import REPORT_FILES, publish, versions
+from tf_metacompress.pipeline.run_folder import STAGES, run_folder
 from tf_metacompress.pipeline.stages import Announce, Stages
 from tf_metacompress.pipeline.training import Training
-from tf_metacompress.policy import Budget, LayerPlan, Policy
+from tf_metacompress.policy import Budget, LayerInfo, LayerPlan, Policy, device
 from tf_metacompress.tasks import Task
+
+INT8, COMPRESSED = "int8 alone", "compressed"
+OUTPUTS = {
+    "model_float32.tflite": "float32.tflite",
+    "model_int8.tflite": f"{slug(COMPRESSED)}.tflite",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,87 +41,41 @@ class JobSettings:
     """How to compress a model from a file.
 
     Attributes:
-        size_ratio: Budget: gzip bytes as a share of float32's.
+        size_ratio: Budget: gzip bytes as a share of float32's; None when `policy` is given.
         device: Device the policy is made for.
         tuning_steps: Steps of fine-tuning.
         learning_rate: Where its learning rate begins.
         inner_steps: Steps that adapt the policy.
         phi: File of a meta-trained compressor; empty for the untrained one.
+        policy: File of a policy to carry out instead of finding one; empty for none.
+
+    Raises:
+        InvalidArgumentError: If a value is out of its range, or not exactly one of `size_ratio` and
+            `policy` is given.
     """
 
-    size_ratio: float
+    size_ratio: float | None = None
     device: str = "android-arm64"
     tuning_steps: int = 1000
     learning_rate: float = 1e-3
     inner_steps: int = 5
     phi: str = ""
+    policy: str = ""
 
-
-def load_model(path: str | Path) -> keras.Model:
-    """Reads a Keras model from a file.
-
-    Args:
-        path: A .keras file.
-
-    Returns:
-        The model.
-
-    Raises:
-        CorruptFileError: If it is not a readable Keras 3 file.
-        InvalidArgumentError: If there is no such file.
-    """
-    if not Path(path).is_file():
-        raise invalid("There is no such model file.", path=str(path))
-    try:
-        return keras.models.load_model(path)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise CorruptFileError(
-            f"Keras cannot read this model: {reason} Received: path={str(path)!r}. "
-            "Save it with model.save('model.keras') from Keras 3."
-        ) from error
-
-
-def check_fits(model: keras.Model, data: Dataset) -> None:
-    """Raises unless a data set fits a classifier.
-
-    Args:
-        model: The classifier.
-        data: The data set.
-
-    Raises:
-        UnsupportedModelError: For a model with several inputs or outputs.
-        InvalidArgumentError: When the shapes or the labels do not fit.
-    """
-    check_keras_model(model)
-    shapes = (model.input_shape, model.output_shape)
-    if not all(isinstance(shape, tuple) for shape in shapes):
-        raise UnsupportedModelError(
-            "The command line compresses models with one input and one output. "
-            f"Received: input_shape={shapes[0]}, output_shape={shapes[1]}. "
-            "Use the MetaCompress callback in Python."
-        )
-    expected = shapes[0][1:]
-    pairs = zip(expected, data.input_shape, strict=False)
-    if len(expected) != len(data.input_shape) or any(e not in (None, n) for e, n in pairs):
-        raise invalid(
-            "The inputs of the data set must have the shape that the model takes.",
-            model_input=shapes[0],
-            data_input=(None, *data.input_shape),
-        )
-    if shapes[1][-1] < data.num_classes:
-        raise invalid(
-            "The labels of the data set must be below the number of the model's outputs.",
-            largest_label=data.num_classes - 1,
-            outputs=shapes[1][-1],
-        )
-
-
-def _find_policy(model: keras.Model, data: Dataset, settings: JobSettings) -> Policy:
-    compressor = MetaCompressor.load(settings.phi) if settings.phi else MetaCompressor()
-    budget = Budget(size_ratio=settings.size_ratio)
-    task = Task(model, budget, settings.device, support=few_examples(data, seed=0))
-    return compressor.adapt(task, settings.inner_steps).policy
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        if (self.size_ratio is None) == (not self.policy):
+            raise invalid(
+                "Give either a size ratio or a policy.",
+                size_ratio=self.size_ratio,
+                policy=self.policy,
+            )
+        if self.size_ratio is not None:
+            Budget(size_ratio=self.size_ratio)
+        device(self.device)
+        check_int("tuning_steps", self.tuning_steps, minimum=1)
+        check_int("inner_steps", self.inner_steps, minimum=1)
+        check_positive("learning_rate", self.learning_rate)
 
 
 def compress_file(
@@ -121,7 +86,7 @@ def compress_file(
     *,
     announce: Announce = print,
     quiet: bool = False,
-) -> list[Row]:
+) -> Outcome:
     """Compresses a model file to a budget and writes what a deployment needs.
 
     Writes model_int8.tflite, model_float32.tflite, policy.json, policy.png and report.json, each
@@ -132,36 +97,87 @@ def compress_file(
         data: What to fine-tune and test on.
         out: Folder to write into.
         settings: Budget and the rest.
-        announce: Called with a line a stage.
+        announce: Called with a line when a stage begins and ends.
         quiet: Without progress bars.
 
     Returns:
-        The rows of the closing table: float32, int8 alone, and compressed.
+        The closing table, with rows for float32, int8 alone and compressed, and what was not
+        gained.
+
+    Raises:
+        ParityError: If the compressed file does not compute what Keras computes; its `report` is
+            the outcome, and the folder keeps what it held.
     """
-    out = Path(out)
-    check_writable(out / "report.json")
-    model = load_model(model_path)
-    check_fits(model, data)
-    digest = hashlib.sha256(Path(model_path).read_bytes()).hexdigest()
-    described = {**asdict(settings), "model_sha256": digest, "dataset": data.fingerprint()}
-    stages = Stages(out / "stages", described, announce)
-    policy = stages.policy("policy", lambda: _find_policy(model, data, settings))
-    infos = compressible_layers(model)
-    int8 = Policy.from_plans([LayerPlan(i.name, weight_bits=8) for i in infos], name="int8 alone")
+    if not isinstance(data, Dataset):
+        raise wrong_type("`data` must be a Dataset.", "Use load_dataset or load_npz.", data=data)
+    with run_folder(out, (*OUTPUTS, *REPORT_FILES)) as folder:
+        model = load_model(model_path)
+        infos = describe(model)
+        select_compressible(infos)
+        check_fits(model, data)
+        for line in left_alone(infos):
+            announce(f"not compressed: {line}")
+        stages = Stages(folder / STAGES, _described(model_path, data, settings), announce)
+        policy = stages.policy("policy", lambda: _find_policy(model, infos, data, settings))
+        rows = _rows(stages, model, policy, data, settings, quiet)
+        outcome = Outcome(
+            title=f"{model.name} on {data.name}, policy {policy.name or 'without a name'}",
+            rows=rows,
+            chosen=COMPRESSED,
+            policy=policy,
+            infos=infos,
+            latency=latency_ratios(stages, rows),
+            device=settings.device,
+            num_test=len(data.test[0]),
+            size_ratio=settings.size_ratio,
+        )
+        publish(outcome, folder, OUTPUTS, stages, asdict(settings), data)
+    return outcome
+
+
+def _described(model_path: str | Path, data: Dataset, settings: JobSettings) -> dict[str, object]:
+    """Everything that the results depend on: files by their contents, not by their names."""
+    files = {"model": model_path, "phi": settings.phi, "policy": settings.policy}
+    hashes = {name: _file_hash(path) for name, path in files.items()}
+    return {**asdict(settings), **hashes, "dataset": data.fingerprint(), "versions": versions()}
+
+
+def _file_hash(path: str | Path) -> str:
+    if not path:
+        return ""
+    if not Path(path).is_file():
+        raise invalid("There is no such file.", path=str(path))
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _find_policy(
+    model: keras.Model, infos: Sequence[LayerInfo], data: Dataset, settings: JobSettings
+) -> Policy:
+    if settings.policy:
+        policy = Policy.load(settings.policy)
+        policy.resolve(infos)
+        return policy
+    compressor = MetaCompressor.load(settings.phi) if settings.phi else MetaCompressor()
+    budget = Budget(size_ratio=settings.size_ratio)
+    task = Task(model, budget, settings.device, support=few_examples(data, seed=0))
+    return compressor.adapt(task, settings.inner_steps).policy
+
+
+def _rows(
+    stages: Stages,
+    model: keras.Model,
+    policy: Policy,
+    data: Dataset,
+    settings: JobSettings,
+    quiet: bool,
+) -> tuple[Row, ...]:
+    infos = select_compressible(describe(model))
+    int8 = Policy.from_plans([LayerPlan(i.name, weight_bits=8) for i in infos], name=INT8)
     tuning = Training(
         num_steps=settings.tuning_steps, learning_rate=settings.learning_rate, quiet=quiet
     )
-    rows = [
+    return (
         float_row(stages, model, data),
-        candidate_row(stages, "int8 alone", model, int8, data, tuning),
-        candidate_row(stages, "compressed", model, policy, data, tuning),
-    ]
-    latency = latency_ratios(stages, rows)
-    policy.save(out / "policy.json")
-    for name, row in (("float32", rows[0]), ("int8", rows[2])):
-        write_bytes(out / f"model_{name}.tflite", Path(row.path).read_bytes())
-    title = f"{model.name} at {settings.size_ratio:.0%} of float32"
-    draw_policy(out / "policy.png", policy, infos, rows, title)
-    write_report(out / "report.json", rows, latency, described)
-    print_table(rows, latency, title)
-    return rows
+        candidate_row(stages, INT8, model, int8, data, tuning),
+        candidate_row(stages, COMPRESSED, model, policy, data, tuning, needs=("policy",)),
+    )

@@ -1,158 +1,139 @@
-"""The closing table, its JSON, and one picture."""
+"""What a run ends with: the table, what was not gained, and the files it writes."""
 
+import hashlib
 import importlib.metadata
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt  # noqa: E402
-from rich import box  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-
-from tf_metacompress.atomic import atomic_path, write_json  # noqa: E402
-from tf_metacompress.pipeline.candidates import Row  # noqa: E402
-from tf_metacompress.policy import LayerInfo, Policy  # noqa: E402
+from tf_metacompress import __version__
+from tf_metacompress.anatomy import select_compressible
+from tf_metacompress.atomic import write_bytes, write_json
+from tf_metacompress.deploy.machine import this_machine
+from tf_metacompress.errors import ParityError
+from tf_metacompress.pipeline.candidates import Row
+from tf_metacompress.pipeline.datasets import Dataset
+from tf_metacompress.pipeline.findings import left_alone, not_gained
+from tf_metacompress.pipeline.outcome import Outcome
+from tf_metacompress.pipeline.picture import draw_policy
+from tf_metacompress.pipeline.stages import Stages
+from tf_metacompress.pipeline.table import format_list, format_table, latency_ratio_column
 
 SCHEMA_VERSION = 1
+REPORT_FILES = ("report.json", "policy.json", "policy.png")
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "ai-edge-quantizer", "numpy", "scipy")
-_KIB = 1024
 
 
-def provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Says what made a report: settings, versions, machine.
+def versions() -> dict[str, str]:
+    """Versions of this package and of those that a result depends on."""
+    others = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"tf_metacompress": __version__, **others}
+
+
+def format_outcome(outcome: Outcome) -> str:
+    """Lays out the closing table and, below it, what was not gained.
 
     Args:
-        settings: Settings of the run.
+        outcome: What a run found.
 
     Returns:
-        JSON data.
+        Lines of at most 100 columns.
     """
-    return {
-        "settings": dict(settings),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
+    parts = [
+        format_table(outcome.rows, outcome.latency, outcome.title),
+        format_list("Not gained, and worth knowing:", not_gained(outcome)),
+        format_list("Not compressed:", left_alone(outcome.infos)),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
-def write_report(
-    path: Path, rows: Sequence[Row], latency: Mapping[str, Any], settings: Mapping[str, Any]
+def publish(
+    outcome: Outcome,
+    out: Path,
+    files: Mapping[str, str],
+    stages: Stages,
+    settings: Mapping[str, Any],
+    data: Dataset,
 ) -> None:
-    """Writes the table, the timings and their provenance as JSON.
+    """Writes the files of a run, each whole or not at all, report.json last.
 
     Args:
-        path: File to write.
-        rows: Rows of the table.
-        latency: The comparison of their files.
+        outcome: What was found.
+        out: Folder to write into.
+        files: Name of each .tflite file to the file of the stages that it is a copy of.
+        stages: The stages of the run.
         settings: Settings of the run.
+        data: Its data set.
+
+    Raises:
+        ParityError: If the file to ship fails the parity gate; then nothing is written.
     """
-    ratios = latency_ratio_column(latency)
-    table = [
-        {**asdict(row), "path": Path(row.path).name, "p50_ratio": ratio}
-        for row, ratio in zip(rows, ratios, strict=True)
-    ]
+    _check_parity(outcome, stages)
+    for name, source in files.items():
+        write_bytes(out / name, stages.path(source).read_bytes())
+    outcome.policy.save(out / "policy.json")
+    infos = select_compressible(outcome.infos)
+    draw_policy(out / "policy.png", outcome.policy, infos, outcome.rows, outcome.title)
+    names = (*files, "policy.json", "policy.png")
     report = {
         "schema_version": SCHEMA_VERSION,
-        "table": table,
-        "latency": dict(latency),
-        "provenance": provenance(settings),
+        "title": outcome.title,
+        "table": _table(outcome.rows, outcome.latency),
+        "chosen": outcome.chosen,
+        "not_gained": list(not_gained(outcome)),
+        "not_compressed": list(left_alone(outcome.infos)),
+        "latency": dict(outcome.latency),
+        "files": {name: _described(out / name) for name in names},
+        "provenance": _provenance(stages, settings, data, out),
     }
-    write_json(path, report)
+    write_json(out / "report.json", report)
 
 
-def latency_ratio_column(latency: Mapping[str, Any]) -> list[float]:
-    """Median time of each file as a ratio to the first."""
-    return [float(entry["ratio"]) for entry in latency["files"]]
-
-
-def print_table(rows: Sequence[Row], latency: Mapping[str, Any], title: str) -> None:
-    """Prints the closing table.
-
-    Args:
-        rows: Rows of the table, float32 first.
-        latency: The comparison of their files.
-        title: Line above the table.
-    """
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1), title_justify="left")
-    table.add_column("policy", no_wrap=True)
-    for heading in (
-        "accuracy",
-        "file KiB",
-        "gzip KiB",
-        "ratio",
-        "zeros",
-        "bits",
-        "p50 ratio",
-        "parity",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row, ratio in zip(rows, latency_ratio_column(latency), strict=True):
-        table.add_row(
-            row.name,
-            f"{row.accuracy:.4f}",
-            f"{row.file_bytes / _KIB:.1f}",
-            f"{row.gzip_bytes / _KIB:.1f}",
-            f"{row.gzip_bytes / rows[0].gzip_bytes:.3f}",
-            f"{row.sparsity:.3f}",
-            f"{row.mean_weight_bits:.1f}",
-            f"{ratio:.2f}",
-            f"{row.parity_error:.2g}" + ("" if row.parity_passed else " !"),
-        )
-    Console(width=100, highlight=False).print(table)
-
-
-def draw_policy(
-    path: Path, policy: Policy, infos: Sequence[LayerInfo], rows: Sequence[Row], title: str
-) -> None:
-    """Draws sparsity and bits of each layer, and accuracy against size of every row.
-
-    Args:
-        path: PNG file to write.
-        policy: The policy to show.
-        infos: Compressible layers of its model.
-        rows: Rows of the table.
-        title: Title of the picture.
-    """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
-    _draw_layers(left, policy, infos)
-    _draw_rows(right, rows)
-    figure.suptitle(title)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-    plt.close(figure)
-
-
-def _draw_layers(axes: Any, policy: Policy, infos: Sequence[LayerInfo]) -> None:
-    plans = policy.resolve(infos)
-    colours = {4: "tab:orange", 8: "tab:blue"}
-    positions = range(len(plans))
-    axes.barh(
-        positions,
-        [plan.sparsity for plan in plans],
-        color=[colours.get(plan.weight_bits, "tab:gray") for plan in plans],
+def _check_parity(outcome: Outcome, stages: Stages) -> None:
+    row = outcome.chosen_row
+    if row.parity_passed:
+        return
+    raise ParityError(
+        f"The int8 file of {row.name!r} does not compute what Keras computes, so nothing was "
+        f"written. Received: relative error {row.relative_error:.3g}, tolerance {row.tolerance:g}. "
+        "Ask for a larger size ratio, or train longer; the file is kept for inspection as "
+        f"{stages.path(row.file)}.",
+        report=outcome,
     )
-    for position, plan in zip(positions, plans, strict=True):
-        axes.text(1.02, position, f"{plan.weight_bits} bit", va="center", fontsize=8)
-    axes.set_yticks(positions, [plan.layer for plan in plans], fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlim(0.0, 1.15)
-    axes.set_xlabel("sparsity")
-    axes.set_title(f"policy: {policy.name}")
 
 
-def _draw_rows(axes: Any, rows: Sequence[Row]) -> None:
-    for row in rows:
-        axes.plot(row.gzip_bytes / _KIB, row.accuracy, "o", label=row.name)
-    axes.set_xscale("log")
-    axes.set_xlabel("gzip KiB of the .tflite (log scale)")
-    axes.set_ylabel("test accuracy under LiteRT")
-    axes.set_title("accuracy against size")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+def _table(rows: Sequence[Row], latency: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            **asdict(row),
+            "parity_passed": row.parity_passed,
+            "gzip_ratio": row.gzip_bytes / rows[0].gzip_bytes,
+            "p50_ratio": ratio,
+        }
+        for row, ratio in zip(rows, latency_ratio_column(latency), strict=True)
+    ]
+
+
+def _described(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _provenance(
+    stages: Stages, settings: Mapping[str, Any], data: Dataset, out: Path
+) -> dict[str, Any]:
+    return {
+        "settings": dict(settings),
+        "dataset": {
+            "fingerprint": data.fingerprint(),
+            "num_train": len(data.train[0]),
+            "num_test": len(data.test[0]),
+            "input_shape": list(data.input_shape),
+            "num_classes": data.num_classes,
+        },
+        "versions": versions(),
+        "machine": this_machine().to_dict(),
+        "stages": stages.directory.relative_to(out).as_posix(),
+        "seconds": stages.seconds(),
+    }
