@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from tf_metacompress.errors import check_int, invalid, wrong_type
+from tf_metacompress.errors import InfeasibleBudgetError, check_int, invalid, wrong_type
 from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.pipeline.architectures import HELD_OUT, TO_LEARN_FROM
 from tf_metacompress.pipeline.datasets import Dataset
 from tf_metacompress.pipeline.stages import Stages
 from tf_metacompress.pipeline.training import Training, train
-from tf_metacompress.policy import Budget, device
+from tf_metacompress.policy import DEFAULT_SPARSITIES, Budget, action_grid, device
 from tf_metacompress.tasks import ClassSubset, Contrast, Noise, Rotation, Task, Variant, split
 from tf_metacompress.typing import ArrayPair
 
@@ -26,7 +26,8 @@ VARIANTS: dict[str, Variant] = {
 }
 MOST_EXAMPLES = 8192
 """To learn from; more would only fill memory, as a meta-step draws a few hundred."""
-TASK_BUDGETS = (("android-arm64", 0.15), ("cortex-m", 0.1), ("x86-host", 0.07))
+_ROOM = 1.125
+TASK_BUDGETS = (("android-arm64", 0.25), ("cortex-m", 0.16), ("x86-host", 0.12))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,25 @@ def _zoo_model(
     )
 
 
+def reachable_budget(model: keras.Model, size_ratio: float, device: str) -> Budget:
+    """Gives a budget to learn from, wider where a small model cannot become that small.
+
+    Args:
+        model: A trained model.
+        size_ratio: Gzip bytes as a share of float32's.
+        device: Name of a device.
+
+    Returns:
+        The ratio, or an eighth more than the smallest size that can be reached.
+    """
+    sparsest = action_grid(sparsities=DEFAULT_SPARSITIES[-1:])
+    try:
+        MetaCompressor(actions=sparsest).propose(model, Budget(size_ratio=size_ratio), device)
+    except InfeasibleBudgetError as error:
+        return Budget(size_bytes=_ROOM * error.smallest["size_bytes"])
+    return Budget(size_ratio=size_ratio)
+
+
 def build_tasks(stages: Stages, data: Dataset, settings: DemoSettings, quiet: bool) -> list[Task]:
     """Trains the models to learn from, each on two variants of the data.
 
@@ -137,7 +157,7 @@ def build_tasks(stages: Stages, data: Dataset, settings: DemoSettings, quiet: bo
             tasks += [
                 Task(
                     model,
-                    Budget(size_ratio=ratio),
+                    reachable_budget(model, ratio, device),
                     device,
                     support=support,
                     query=query,
