@@ -45,6 +45,14 @@ def test_the_old_file_stays_when_the_process_is_killed(tmp_path):
     assert path.read_bytes() == b"old"
 
 
+def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    path = atomic.write_bytes(tmp_path / "data.bin", b"old")
+    with path.open("rb") as reader:
+        atomic.write_bytes(path, b"new")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new"
+
+
 def test_the_temporary_file_keeps_the_suffix_and_the_directory(tmp_path):
     with atomic.atomic_path(tmp_path / "model.keras") as temporary:
         assert temporary.suffix == ".keras"

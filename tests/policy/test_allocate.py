@@ -68,6 +68,29 @@ def test_the_choice_is_the_best_of_all(values):
     check()
 
 
+def best_by_dynamic_programming(damage, cost, budget):
+    """Least damage for each whole amount spent, one layer after the other; costs are integers."""
+    reached = np.zeros(budget + 1)
+    for layer_damage, layer_cost in zip(damage, cost, strict=True):
+        choices = [
+            np.concatenate([np.full(min(c, budget + 1), np.inf), reached + d])[: budget + 1]
+            for d, c in zip(layer_damage, layer_cost, strict=True)
+        ]
+        reached = np.min(choices, axis=0)
+    return reached[budget]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_choice_is_the_best_for_many_layers(seed):
+    generator = np.random.default_rng(seed)
+    cost = np.sort(generator.integers(1, 400, (25, 12)), axis=1)
+    damage = np.cumsum(generator.exponential(size=cost.shape), axis=1)[:, ::-1]
+    least, most = cost.min(axis=1).sum(), cost.max(axis=1).sum()
+    budget = int(least + generator.uniform(0.1, 0.7) * (most - least))
+    found = allocate(damage, cost[..., None], [budget])
+    assert found.damage == pytest.approx(best_by_dynamic_programming(damage, cost, budget))
+
+
 def test_a_case_on_paper():
     # Both layers at full price take 9 of 7. The first can give up 2 for damage 3, the second for 2.
     found = allocate([[0, 3], [0, 2]], [[[4], [2]], [[5], [3]]], [7])

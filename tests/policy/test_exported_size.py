@@ -48,8 +48,6 @@ def model(request):
     return randomize(request.param())
 
 
-# Quantising untrained weights is not what is tested here.
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(("sparsity", "weight_bits"), [(0.5, 8), (0.9, 8), (0.6, 4)])
 def test_the_estimate_is_within_a_tenth_of_the_file(model, sparsity, weight_bits, tmp_path):
     infos = describe(model)

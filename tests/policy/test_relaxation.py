@@ -36,7 +36,7 @@ def test_some_best_choice_survives(seed, scale):
 
 def test_most_actions_of_a_large_problem_are_left_out():
     damage, usage = random_problem(0, shape=(40, 30), num_resources=1)
-    assert survivors(damage, usage / usage.max(axis=1).sum() * 5.0, np.ones(1)).mean() < 0.3
+    assert survivors(damage, usage / usage.max(axis=1).sum() * 5.0, np.ones(1)).mean() < 0.1
 
 
 def test_everything_survives_when_nothing_fits():
