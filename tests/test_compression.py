@@ -1,8 +1,11 @@
 """`compress` and `finalize` on every kind of model, against NumPy."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.fresh_python import run_script
 from tests.small_models import (
@@ -34,6 +37,13 @@ layers = keras.layers
 POLICY = Policy([Rule("*", sparsity=0.5, weight_bits=8)])
 MODELS = [conv_net, residual_net, nested_net, shared_net, subclassed_net]
 every_model = pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+
+
+@functools.cache
+def pair(make):
+    """A model and its student, for tests that only read them; made once in a process."""
+    model = make()
+    return model, compress(model, POLICY)
 
 
 def data_for(model, count=8):
@@ -71,20 +81,18 @@ def oracle(model, policy):
 
 @every_model
 def test_the_student_computes_with_masked_grid_kernels(make):
-    model = make()
+    model, student = pair(make)
     x = data_for(model)
-    student = compress(model, POLICY)
     expected = oracle(model, POLICY)(x)
     np.testing.assert_allclose(student(x), expected, atol=2e-5)
-    np.testing.assert_allclose(student.predict(x, verbose=0), expected, atol=2e-5)
+    np.testing.assert_allclose(tf.function(student)(x), expected, atol=2e-5)
     assert np.abs(student(x) - model(x)).max() > 1e-3
 
 
 @every_model
 def test_the_final_model_is_plain_and_equals_the_student(make):
-    model = make()
+    model, student = pair(make)
     x = data_for(model)
-    student = compress(model, POLICY)
     final = finalize(student)
     assert type(final) is type(model)
     assert not any(is_redirected(layer) for layer in leaf_layers(final).values())
@@ -101,7 +109,7 @@ def test_the_original_is_untouched(make):
     model.compile("adam", loss="mse", metrics=["mae"])
     before = fingerprint(model)
     student = compress(model, POLICY)
-    student.compile("sgd", loss="mse", jit_compile=False)
+    student.compile("sgd", loss="mse", run_eagerly=True)
     x = data_for(model)
     student.fit(x, np.zeros_like(model(x)), verbose=0)
     final = finalize(student)
@@ -120,7 +128,7 @@ def test_finalizing_leaves_the_student_trainable():
     before = student(x).numpy()
     finalize(student)
     np.testing.assert_array_equal(student(x), before)
-    student.compile("sgd", loss="mse", jit_compile=False)
+    student.compile("sgd", loss="mse", run_eagerly=True)
     student.fit(x, np.zeros((8, 3)), verbose=0)
     assert np.abs(student(x) - before).max() > 1e-4
 
@@ -405,7 +413,7 @@ def masked_tokens():
 def test_unusual_layers_never_stop_a_model(make):
     model = randomize(make())
     student = compress(model, POLICY)
-    student.compile(keras.optimizers.SGD(0.0), loss="mse", jit_compile=False)
+    student.compile(keras.optimizers.SGD(0.0), loss="mse", run_eagerly=True)
     generator = np.random.default_rng(0)
     shape = (8, *model.input_shape[1:])
     is_int = model.inputs[0].dtype == "int32"
@@ -429,7 +437,7 @@ def test_mixed_precision(policy):
     for kernels in kernel_arrays(final, folded=False).values():
         assert all(kernel.dtype == np.float32 for kernel in kernels)
     integers_on_grid(final.get_layer("conv").kernel.numpy(), 8, (3,))
-    student.compile("sgd", loss="mse", jit_compile=False)
+    student.compile("sgd", loss="mse", run_eagerly=True)
     student.fit(x, np.zeros((8, 3)), verbose=0)
     assert student(x).dtype == model(x).dtype
     assert measure_sparsity(student).total == pytest.approx(0.5, abs=0.02)

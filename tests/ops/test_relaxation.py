@@ -1,5 +1,7 @@
 """The relaxed choice: NumPy and SciPy for its value, float64 differences for its derivatives."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -140,7 +142,10 @@ def choice_of(damage, cost, budget, mask):
 
 
 FUNCTIONS = {"multiplier": multiplier_of, "choice": choice_of}
-MASKS = {"all allowed": None, "some forbidden": np.arange(15).reshape(3, 5) % 4 != 1}
+MASKS = {
+    "all allowed": np.ones((3, 5), bool),
+    "some forbidden": np.arange(15).reshape(3, 5) % 4 != 1,
+}
 
 
 def central_gradient(function, x, step=1e-5):
@@ -153,30 +158,39 @@ def central_gradient(function, x, step=1e-5):
     return gradient
 
 
+@functools.cache
+def derivatives_of(name):
+    """Value, gradient, slope along a fixed direction, gradient of that slope; traced once."""
+    direction = tf.constant(np.random.default_rng(9).normal(size=(3, 5)))
+
+    @tf.function
+    def derivatives(damage, cost, budget, mask):
+        with tf.GradientTape() as outer:
+            outer.watch(damage)
+            with tf.GradientTape() as inner:
+                inner.watch(damage)
+                value = FUNCTIONS[name](damage, cost, budget, mask)
+            gradient = inner.gradient(value, damage)
+            slope = tf.reduce_sum(direction * gradient)
+        return value, gradient, slope, outer.gradient(slope, damage)
+
+    return derivatives
+
+
 @pytest.mark.parametrize("share", BUDGETS.values(), ids=BUDGETS)
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_both_derivatives_by_damage(name, mask, share):
     damage, cost = problem(5)
-    budget = tf.constant(between(damage, cost, share, mask))
-    direction = tf.constant(np.random.default_rng(9).normal(size=damage.shape))
+    rest = (*tensors(cost, between(damage, cost, share, mask)), tf.constant(mask))
 
-    @tf.function
-    def derivatives(d):
-        """Value, gradient, slope along the direction, and the gradient of that slope."""
-        with tf.GradientTape() as outer:
-            outer.watch(d)
-            with tf.GradientTape() as inner:
-                inner.watch(d)
-                value = FUNCTIONS[name](d, tf.constant(cost), budget, mask)
-            gradient = inner.gradient(value, d)
-            slope = tf.reduce_sum(direction * gradient)
-        return value, gradient, slope, outer.gradient(slope, d, unconnected_gradients="zero")
+    def derivatives(values):
+        return [result.numpy() for result in derivatives_of(name)(tf.constant(values), *rest)]
 
-    _, gradient, _, second = derivatives(tf.constant(damage))
-    expected = central_gradient(lambda d: derivatives(tf.constant(d))[0].numpy(), damage)
+    _, gradient, _, second = derivatives(damage)
+    expected = central_gradient(lambda values: derivatives(values)[0], damage)
     np.testing.assert_allclose(gradient, expected, atol=1e-7, rtol=1e-6)
-    expected = central_gradient(lambda d: derivatives(tf.constant(d))[2].numpy(), damage)
+    expected = central_gradient(lambda values: derivatives(values)[2], damage)
     np.testing.assert_allclose(second, expected, atol=1e-6, rtol=1e-5)
     has_curvature = np.abs(expected).max() > 1e-3
     assert has_curvature == (name == "choice" or share < 1.0)
