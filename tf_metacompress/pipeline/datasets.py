@@ -127,7 +127,7 @@ def _read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise invalid("There is no such data file.", path=str(path))
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in _ARRAYS if name in file.files}
     except Exception as error:
         # A damaged archive raises errors of zipfile, zlib, ast and struct as well as its own.
