@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from tests.small_models import randomize
@@ -131,6 +132,26 @@ def test_layers_and_activations_of_zeros_only(tmp_path):
             model, tmp_path / "m.tflite", mode="int8", io_dtype=io_dtype, representative_dataset=x
         )
         assert report.parity.relative_error < 0.01
+
+
+@pytest.mark.parametrize(
+    ("mode", "io_dtype"),
+    [("int8", "float32"), ("int8", "int8"), ("dynamic", "float32"), ("float16", "float32")],
+)
+def test_the_constants_of_a_larger_model_are_inside_the_flatbuffer(mode, io_dtype, tmp_path):
+    inputs = keras.Input((600,))
+    x = layers.Dense(500, activation="relu", name="wide")(inputs)
+    model = keras.Model(inputs, layers.Dense(3, name="head")(x))
+    x = np.random.default_rng(0).normal(size=(20, 600)).astype("float32")
+    path = tmp_path / "m.tflite"
+    report = export_litert(model, path, mode=mode, io_dtype=io_dtype, representative_dataset=x)
+    assert report.file_bytes > 256 * 1024
+    assert report.parity.relative_error < 0.05
+    file = schema.Model.GetRootAs(path.read_bytes(), 0)
+    assert all(file.Buffers(index).Offset() == 0 for index in range(file.BuffersLength()))
+    kernel = folded_kernel(model, "wide")
+    step = np.abs(kernel).max() / 127
+    np.testing.assert_allclose(real_values(stored(report)["wide"]), kernel, atol=0.501 * step)
 
 
 @pytest.mark.parametrize("io_dtype", ["float32", "int8"])

@@ -4,6 +4,7 @@ from ai_edge_quantizer.qtyping import TFLOperationName
 from ai_edge_quantizer.quantizer import Quantizer
 
 from tf_metacompress.deploy.litert_noise import known_noise_held_back
+from tf_metacompress.deploy.modes.inner_buffers import with_inner_buffers
 from tf_metacompress.deploy.modes.mode import (
     CalibrationSamples,
     Mode,
@@ -18,7 +19,7 @@ def quantize_dynamic(data: bytes, samples: CalibrationSamples, options: ModeOpti
     quantizer.add_dynamic_config(".*", TFLOperationName.ALL_SUPPORTED, 8)
     with known_noise_held_back():
         result = quantizer.quantize(enable_progress_report=False)
-    return bytes(result.quantized_model)
+    return with_inner_buffers(bytes(result.quantized_model))
 
 
 DYNAMIC = register_mode(

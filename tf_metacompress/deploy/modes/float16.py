@@ -5,6 +5,7 @@ from ai_edge_quantizer.qtyping import TFLOperationName
 from ai_edge_quantizer.quantizer import Quantizer
 
 from tf_metacompress.deploy.litert_noise import known_noise_held_back
+from tf_metacompress.deploy.modes.inner_buffers import with_inner_buffers
 from tf_metacompress.deploy.modes.mode import (
     CalibrationSamples,
     Mode,
@@ -21,7 +22,7 @@ def store_float16(data: bytes, samples: CalibrationSamples, options: ModeOptions
     )
     with known_noise_held_back():
         result = quantizer.quantize(enable_progress_report=False)
-    return bytes(result.quantized_model)
+    return with_inner_buffers(bytes(result.quantized_model))
 
 
 FLOAT16 = register_mode(

@@ -6,11 +6,10 @@ too reaches that operator in float32, and the runtime refuses the file.
 
 from collections.abc import Mapping, Sequence
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tf_metacompress.deploy.flatreader import IDENTIFIER
+from tf_metacompress.deploy.modes.inner_buffers import pack
 
 _QUANTIZE = schema.BuiltinOperator.QUANTIZE
 _DEQUANTIZE = schema.BuiltinOperator.DEQUANTIZE
@@ -38,9 +37,7 @@ def add_float_border(data: bytes) -> bytes:
     for signature in model.signatureDefs or ():
         _redirect(signature.inputs, inputs)
         _redirect(signature.outputs, outputs)
-    builder = flatbuffers.Builder(len(data) + 1024)
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())
+    return pack(model, len(data))
 
 
 def _float_twins(graph: schema.SubGraphT, indices: Sequence[int]) -> dict[int, int]:

@@ -16,6 +16,7 @@ from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.int4_grid import is_on_int4_grid
 from tf_metacompress.deploy.litert_noise import known_noise_held_back
 from tf_metacompress.deploy.modes.float_border import add_float_border
+from tf_metacompress.deploy.modes.inner_buffers import with_inner_buffers
 from tf_metacompress.deploy.modes.mode import (
     CalibrationSamples,
     Mode,
@@ -99,7 +100,7 @@ def quantize_int8(data: bytes, samples: CalibrationSamples, options: ModeOptions
         ranges = _ranges(data, samples, quantizer)
         ranges |= weight_ranges(graph, ranges, frozenset(op.index for op in packed))
         result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    quantized = bytes(result.quantized_model)
+    quantized = with_inner_buffers(bytes(result.quantized_model))
     return add_float_border(quantized) if options.io_dtype == "float32" else quantized
 
 

@@ -1,0 +1,35 @@
+"""Keeps the constants of a file inside its flatbuffer, where every runtime looks for them.
+
+Above 256 KiB the quantizer appends them behind it, which tools that rewrite a file lose and which
+runtimes for microcontrollers and older ones for phones do not read.
+"""
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tf_metacompress.deploy.flatreader import IDENTIFIER
+
+
+def pack(model: schema.ModelT, size: int) -> bytes:
+    """Writes a model as the bytes of a .tflite file; `size` is about how many."""
+    builder = flatbuffers.Builder(size + 1024)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def with_inner_buffers(data: bytes) -> bytes:
+    """Takes appended constants into the flatbuffer.
+
+    Args:
+        data: A .tflite file.
+
+    Returns:
+        The file with all constants inside; the same bytes if none was appended.
+    """
+    model = schema.ModelT.InitFromPackedBuf(data)
+    appended = [buffer for buffer in model.buffers if buffer.offset]
+    for buffer in appended:
+        buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
+        buffer.offset = buffer.size = 0
+    return pack(model, len(data)) if appended else data
