@@ -7,8 +7,10 @@ import tensorflow as tf
 
 from tests.small_models import (
     conv_net,
+    dense_net,
     images,
     nested_net,
+    randomize,
     shared_net,
     subclassed_net,
     tiny_net,
@@ -102,6 +104,33 @@ def test_after_fit_the_model_is_plain_sparse_and_on_the_grid(make):
     loss, accuracy = model.evaluate(x, y, verbose=0)
     assert accuracy == pytest.approx(np.mean(after.argmax(1) == y))
     assert loss == pytest.approx(float(model.loss(y, after)), rel=1e-4)
+
+
+class Predictions(keras.callbacks.Callback):
+    def __init__(self, x):
+        super().__init__()
+        self.x, self.after = x, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.after.append(self.model.predict(self.x, verbose=0))
+
+
+def test_steps_traced_before_and_during_the_training_are_traced_anew():
+    model = randomize(dense_net())
+    loss = keras.losses.SparseCategoricalCrossentropy()
+    model.compile(keras.optimizers.SGD(0.0), loss=loss, jit_compile=False)
+    x = np.random.default_rng(0).normal(size=(8, 12)).astype("float32")
+    y = np.arange(8) % 3
+    dense = model.fit(x, y, verbose=0).history["loss"][0]
+    during = Predictions(x)
+    callback = MetaCompress(policy=Policy([Rule("*", sparsity=0.8, weight_bits=4)]))
+    losses = model.fit(x, y, epochs=4, verbose=0, callbacks=[callback, during]).history["loss"]
+    after = model.predict(x, verbose=0)
+    np.testing.assert_allclose(after, model(x), atol=1e-6)
+    assert losses[0] == pytest.approx(dense, rel=0.2)
+    assert losses[-1] == pytest.approx(float(loss(y, during.after[-1])), rel=1e-4)
+    assert abs(losses[-1] - dense) > 0.05
+    assert 1e-5 < np.abs(during.after[-1] - after).max() < 0.05  # activations were rounded
 
 
 def test_the_default_compile_settings():
