@@ -1,6 +1,7 @@
 """A Keras model from a file, and whether a data set fits it."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 from tf_metacompress.anatomy import check_keras_model
 from tf_metacompress.errors import CorruptFileError, UnsupportedModelError, invalid
 from tf_metacompress.pipeline.datasets import Dataset
+
+_UNKNOWN_CLASS = re.compile(r"[Cc]ould not locate class '([^']+)'")
 
 
 def load_model(path: str | Path) -> keras.Model:
@@ -65,16 +68,17 @@ def _keras_version(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> Exception:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    if "ould not locate class" in str(error):
+    text = str(error).strip() or type(error).__name__
+    missing = _UNKNOWN_CLASS.findall(text)
+    if missing:
         return UnsupportedModelError(
-            f"The model holds a layer of a class that is not known here: {reason}. "
+            f"The model holds a layer of a class that is not known here: {missing[-1]}. "
             f"Received: path={str(path)!r}. Use the MetaCompress callback in Python, where the "
             "class is defined."
         )
     return CorruptFileError(
-        f"Keras cannot read this model: {reason}. Received: path={str(path)!r}. "
-        "Save it with model.save('model.keras') from Keras 3."
+        f"Keras cannot read this model: {text.splitlines()[0].rstrip('.')}. "
+        f"Received: path={str(path)!r}. Save it with model.save('model.keras') from Keras 3."
     )
 
 
