@@ -105,7 +105,7 @@ def compare_policies(
     Returns:
         The rows, the uncompressed model first.
     """
-    tuning = Training(num_steps=settings.tuning_steps, learning_rate=2e-3, quiet=quiet)
+    tuning = Training(num_steps=settings.tuning_steps, learning_rate=1e-3, quiet=quiet)
     needs = {name: (HELD_OUT_STAGE, f"policy-{slug(name)}") for name in policies}
     return (
         float_row(stages, model, data, needs=(HELD_OUT_STAGE,)),
