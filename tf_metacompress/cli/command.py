@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from absl import flags
 
+from tf_metacompress.errors import did_you_mean
+
 Run = Callable[[flags.FlagValues, Sequence[str]], None]
 Check = Callable[[flags.FlagValues], None]
 
@@ -85,6 +87,11 @@ class Command:
         values.set_gnu_getopt(True)
         try:
             positional = values([self.name, *map(_underscored, words)])[1:]
+        except flags.UnrecognizedFlagError as error:
+            known = [f"--{name.replace('_', '-')}" for name in values]
+            given = f"--{error.flagname.replace('_', '-')}"
+            hint = did_you_mean(given, known)
+            raise UsageError(f"There is no flag {given}. {hint}".rstrip()) from error
         except flags.Error as error:
             raise UsageError(_dashed(str(error)).rstrip(".") + ".") from error
         if len(positional) != len(self.arguments):

@@ -80,19 +80,18 @@ def _run(command: Command, words: Sequence[str], own_process: bool) -> int:
     except Exception as error:
         if verbose:
             traceback.print_exc()
-        return _complain(_one_line(error), FAILED)
+        return _complain(_one_line(error, verbose), FAILED)
     return OK
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception, verbose: bool) -> str:
     if isinstance(error, MetacompressError):
         return str(error)
     if isinstance(error, OSError):
         return f"{error}."
-    return (
-        f"unexpected {type(error).__name__}: {error} "
-        "This is a bug; run it again with --verbose to see where, and report it."
-    )
+    what = f"{type(error).__name__}: {error}".strip(" :.")
+    hint = "please report it" if verbose else "run it again with --verbose to see where"
+    return f"unexpected {what}. This is a bug; {hint}."
 
 
 def _complain(message: str, code: int) -> int:
