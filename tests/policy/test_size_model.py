@@ -53,7 +53,8 @@ def test_small_kernels_are_compressed_as_the_file_stores_them(shape, bits, spars
     kernel, axes, action = kernel_of(shape), AXES[shape], Action(sparsity, bits)
     stored = file_bytes(pruned_integers(kernel, axes, action), axes, bits, packed)
     sizer = KernelSizer(kernel, axes, packed_int4=packed)
-    assert sizer.download_bytes(action) == len(zlib.compress(stored, 9))
+    growth = 1.0 if bits == 8 else 1.04 if packed else 1.07
+    assert sizer.download_bytes(action) == pytest.approx(growth * len(zlib.compress(stored, 9)))
     assert sizer.flash_bytes(action) == len(stored)
 
 
@@ -81,7 +82,8 @@ def test_a_sample_stands_for_a_large_kernel(heavy, bits, sparsity):
     kernel = kernel * np.exp(np.random.default_rng(1).normal(0.0, 0.3, 192))
     stored = file_bytes(pruned_integers(kernel, (3,), action), (3,), bits)
     estimate = KernelSizer(kernel, (3,)).download_bytes(action)
-    assert estimate == pytest.approx(len(zlib.compress(stored, 9)), rel=0.04)
+    growth = 1.0 if bits == 8 else 1.07
+    assert estimate == pytest.approx(growth * len(zlib.compress(stored, 9)), rel=0.04)
 
 
 def test_a_sample_without_weights_is_no_trouble():
