@@ -31,7 +31,7 @@ from tf_metacompress.errors import (
 from tf_metacompress.layer_tree import is_redirected, leaf_layers
 from tf_metacompress.policy import Policy, Rule
 from tf_metacompress.sparsity import measure_sparsity
-from tf_metacompress.wrappers import CompressedModel
+from tf_metacompress.wrappers import CompressedModel, FreezeRanges
 
 layers = keras.layers
 POLICY = Policy([Rule("*", sparsity=0.5, weight_bits=8)])
@@ -315,6 +315,29 @@ def test_ranges_are_moving_averages_and_stand_still_at_the_end():
     np.testing.assert_allclose([high for _, high in got], expected, rtol=1e-5)
     assert all(low == 0.0 for low, _ in got)
     assert list(seen.after[0]) == ["hidden"]  # softmax has a fixed grid
+
+
+def frozen_after(epochs, callbacks, positional=False):
+    student = compress(dense_net(), POLICY)
+    student.compile("sgd", loss="mse", run_eagerly=True)
+    ranges = [c.output_range for c in student.compressors if c.output_range is not None]
+    x, y, frozen = np.zeros((4, 12), "float32"), np.zeros((4, 3)), []
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: frozen.append(float(ranges[0].frozen.numpy()))
+    )
+    callbacks = [*callbacks(ranges), note]
+    if positional:
+        student.fit(x, y, 4, epochs, 0, callbacks)
+    else:
+        student.fit(x, y, epochs=epochs, verbose=0, callbacks=callbacks)
+    return frozen
+
+
+@pytest.mark.parametrize("positional", [False, True])
+def test_ranges_freeze_for_the_last_fifth_or_as_the_user_says(positional):
+    assert frozen_after(5, lambda ranges: [], positional) == [0, 0, 0, 0, 1]
+    own = frozen_after(4, lambda ranges: [FreezeRanges(ranges, after=0.25)], positional)
+    assert own == [0, 1, 1, 1]
 
 
 def test_a_float_policy_quantises_no_activation():

@@ -1,5 +1,6 @@
 """The model that trains compressed."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,14 +72,24 @@ class CompressedModel(Model):
         del mask
         return self.network(inputs, training=training)
 
-    def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> keras.callbacks.History:
-        """Trains as `keras.Model.fit` does, activation ranges frozen for the last fifth."""
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Trains as `keras.Model.fit` does, activation ranges frozen for the last fifth.
+
+        A `FreezeRanges` among the callbacks takes the place of the one that is added here.
+        """
+        bound = inspect.signature(super().fit).bind(*args, **kwargs)
+        given = bound.arguments.get("callbacks")
+        if not isinstance(given, keras.callbacks.CallbackList):
+            bound.arguments["callbacks"] = self._with_freeze(given)
+        return super().fit(*bound.args, **bound.kwargs)
+
+    def _with_freeze(self, given: Any) -> list[keras.callbacks.Callback]:
+        callbacks = given if isinstance(given, (list, tuple)) else [given]
+        callbacks = [callback for callback in callbacks if callback is not None]
         ranges = [c.output_range for c in self.compressors if c.output_range is not None]
-        freeze = [FreezeRanges(ranges)] if ranges else []
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-            callbacks = [*(callback for callback in given if callback is not None), *freeze]
-        return super().fit(*args, callbacks=callbacks, **kwargs)
+        if ranges and not any(isinstance(callback, FreezeRanges) for callback in callbacks):
+            callbacks.append(FreezeRanges(ranges))
+        return callbacks
 
     def get_config(self) -> dict[str, Any]:
         """Returns the network and the compressors, serialised."""
