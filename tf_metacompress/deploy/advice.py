@@ -32,8 +32,8 @@ def _four_bits(report: ExportReport, file: FlatFile) -> Iterator[str]:
     if in_bytes:
         yield (
             f"On the 4-bit grid, stored without loss in int8 and as fast as int8: {in_bytes} of "
-            f"{total} kernels. After gzip they are nearly as small as packed ones, which XNNPACK "
-            "would not take in a convolution; the file is as large as in 8 bits."
+            f"{total} kernels. The download (gzip) is smaller than in 8 bits, the file is not: "
+            "XNNPACK takes no convolution with packed 4-bit weights."
         )
 
 

@@ -1,8 +1,9 @@
 """Which weights 4 bits hold without loss, however the file stores them.
 
 A layer trained with `weight_bits=4` has 15 levels a channel. XNNPACK runs FULLY_CONNECTED with
-packed 4-bit weights fast, but no convolution: those ran as slowly as in float32. After gzip the
-same levels take only 3 to 9 % more in bytes than packed two by two, so convolutions keep bytes.
+packed 4-bit weights fast, but takes no convolution with them: a small net ran 4.6 times slower than
+in int8, as slow as in float32. Convolutions therefore keep a byte a weight. After gzip their levels
+are 1 to 14 % larger than packed ones where 60 % or more are zeros, up to 18 % where none are.
 """
 
 import numpy as np
