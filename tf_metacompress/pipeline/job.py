@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from tf_metacompress.anatomy import describe, select_compressible
+from tf_metacompress.atomic import check_writable
 from tf_metacompress.errors import check_int, check_positive, invalid, wrong_type
 from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.pipeline.candidates import (
@@ -110,14 +111,16 @@ def compress_file(
     """
     if not isinstance(data, Dataset):
         raise wrong_type("`data` must be a Dataset.", "Use load_dataset or load_npz.", data=data)
+    check_writable(Path(out) / "report.json")
+    model = load_model(model_path)
+    infos = describe(model)
+    select_compressible(infos)
+    check_fits(model, data)
+    described = _described(model_path, data, settings)
     with run_folder(out, (*OUTPUTS, *REPORT_FILES)) as folder:
-        model = load_model(model_path)
-        infos = describe(model)
-        select_compressible(infos)
-        check_fits(model, data)
         for line in left_alone(infos):
             announce(f"not compressed: {line}")
-        stages = Stages(folder / STAGES, _described(model_path, data, settings), announce)
+        stages = Stages(folder / STAGES, described, announce)
         policy = stages.policy("policy", lambda: _find_policy(model, infos, data, settings))
         rows = _rows(stages, model, policy, data, settings, quiet)
         outcome = Outcome(

@@ -1,5 +1,6 @@
 """Ordinary Keras training with a fixed number of steps and a progress bar."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,9 +34,10 @@ class StepBar(keras.callbacks.Callback):
         """Moves the bar."""
         self._bar.update()
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Closes the bar."""
-        self._bar.close()
+    def close(self) -> None:
+        """Takes the bar away, also when training was interrupted."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +89,9 @@ def train(
     model.compile(
         keras.optimizers.Adam(rate), loss or classification_loss(model), metrics=["accuracy"]
     )
-    model.fit(
-        x,
-        y,
-        batch_size=BATCH_SIZE,
-        epochs=epochs,
-        verbose=0,
-        callbacks=[*callbacks, StepBar(description, training.quiet)],
-    )
+    bar = StepBar(description, training.quiet)
+    with contextlib.closing(bar):
+        model.fit(
+            x, y, batch_size=BATCH_SIZE, epochs=epochs, verbose=0, callbacks=[*callbacks, bar]
+        )
     return model
