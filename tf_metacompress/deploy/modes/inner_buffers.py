@@ -1,7 +1,7 @@
 """Keeps the constants of a file inside its flatbuffer, where every runtime looks for them.
 
-Above 256 KiB the quantizer appends them behind it, which tools that rewrite a file lose and which
-runtimes for microcontrollers and older ones for phones do not read.
+Above 256 KiB the quantizer appends them behind it, where a tool that rewrites the file loses them
+and TensorFlow Lite Micro does not look.
 """
 
 import flatbuffers
