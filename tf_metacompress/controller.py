@@ -20,7 +20,6 @@ class PruningController:
         self.compressors = tuple(compressor for compressor in compressors if compressor.masks)
         self.schedule = schedule
         self.step = -1
-        self._fraction = 0.0
 
     def on_train_begin(self) -> None:
         """Sets the masks to where the schedule starts."""
@@ -43,14 +42,10 @@ class PruningController:
             self._update(fractions[-1])
 
     def finalize(self) -> None:
-        """Sets the masks to the full target, should the steps have ended before the schedule.
-
-        Masks at their target stay as they are: the weights have been trained for these masks.
-        """
-        if self._fraction < 1.0:
-            self._update(1.0)
+        """Sets the masks to the full target, should the steps have ended before the schedule."""
+        for compressor in self.compressors:
+            compressor.complete_masks()
 
     def _update(self, fraction: float) -> None:
-        self._fraction = fraction
         for compressor in self.compressors:
             compressor.update_masks(fraction)

@@ -76,6 +76,35 @@ def test_example_inputs_have_the_structure_the_model_takes():
     assert (first.shape, second.shape, second.dtype) == ((1, 16, 2), (1, 3), tf.int32)
 
 
+class Sum(keras.Model):
+    """Takes a list, as subclassed models do."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(2, name="dense")
+
+    def call(self, inputs):
+        return self.dense(inputs[0] + inputs[1])
+
+
+def test_a_subclassed_model_that_takes_a_list():
+    model = Sum()
+    model([np.zeros((2, 3)), np.zeros((2, 3))])
+    assert [tuple(tensor.shape) for tensor in example_inputs(model)] == [(1, 3), (1, 3)]
+    assert paths(trace(model)) == ["dense"]
+
+
+def test_a_model_that_does_not_tell_its_inputs_is_an_error():
+    class Silent(Sum):
+        def get_build_config(self):
+            return None
+
+    model = Silent()
+    model([np.zeros((2, 3)), np.zeros((2, 3))])
+    with pytest.raises(InvalidArgumentError, match="shape of its inputs.*Call it once"):
+        trace(model)
+
+
 def test_a_model_with_two_arguments_is_refused_in_words():
     class TwoArguments(keras.Model):
         def __init__(self):

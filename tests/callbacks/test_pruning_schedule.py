@@ -85,6 +85,22 @@ def test_the_target_is_reached_when_training_ends_early(epochs):
     assert measure_sparsity(student).total == pytest.approx(TARGET, abs=0.01)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_restoring_earlier_weights_does_not_lose_sparsity(first):
+    student = compress(randomize(dense_net()), Policy([Rule("*", sparsity=TARGET)]))
+    student.compile(keras.optimizers.SGD(-1.0), loss="mse", run_eagerly=True)  # ever worse
+    restore = keras.callbacks.EarlyStopping(
+        monitor="loss", patience=3, restore_best_weights=True, start_from_epoch=0
+    )
+    callbacks = [restore, PruningSchedule(end_step=3, frequency=1)]
+    x = np.random.default_rng(0).normal(size=(4, 12)).astype("float32")
+    student.fit(
+        x, np.zeros((4, 3)), epochs=5, verbose=0, callbacks=callbacks[:: 1 if first else -1]
+    )
+    assert restore.best_epoch < 2
+    assert measure_sparsity(student).total == pytest.approx(TARGET, abs=0.01)
+
+
 def test_steps_that_run_in_one_execution_all_count():
     _, zeros = fit(PruningSchedule(end_step=6, frequency=3), epochs=4, steps_per_execution=3)
     assert zeros == expected(cubic(step, 0, 6) for step in (0, 3, 6, 6))

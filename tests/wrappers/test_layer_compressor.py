@@ -81,6 +81,21 @@ def test_masks_follow_the_fraction_of_the_target(fraction, zeros):
     assert np.sum(compressor.masks["kernel"].numpy() == 0) == zeros
 
 
+def test_masks_at_their_target_are_left_as_they_are():
+    layer = dense()
+    compressor = compressor_on(layer, sparsity=0.5)
+    mask = compressor.masks["kernel"].numpy()
+    layer.kernel.assign(-1.0 / layer.kernel)
+    compressor.complete_masks()
+    np.testing.assert_array_equal(compressor.masks["kernel"], mask)
+    compressor.update_masks(0.4)
+    compressor.complete_masks()
+    assert np.sum(compressor.masks["kernel"].numpy() == 0) == 30
+    assert np.any(compressor.masks["kernel"].numpy() != mask)
+    compressor_on(dense(), sparsity=0.999).complete_masks()
+    compressor_on(dense()).complete_masks()
+
+
 def test_a_weight_that_grows_back_returns():
     layer = dense()
     compressor = compressor_on(layer, sparsity=0.5)

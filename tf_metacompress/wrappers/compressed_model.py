@@ -75,13 +75,17 @@ class CompressedModel(Model):
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains as `keras.Model.fit` does, activation ranges frozen for the last fifth.
 
-        A `FreezeRanges` among the callbacks takes the place of the one that is added here.
+        A `FreezeRanges` among the callbacks takes the place of the one that is added here. Masks
+        stand at their targets afterwards, whatever a callback restored.
         """
         bound = inspect.signature(super().fit).bind(*args, **kwargs)
         given = bound.arguments.get("callbacks")
         if not isinstance(given, keras.callbacks.CallbackList):
             bound.arguments["callbacks"] = self._with_freeze(given)
-        return super().fit(*bound.args, **bound.kwargs)
+        history = super().fit(*bound.args, **bound.kwargs)
+        for compressor in self.compressors:
+            compressor.complete_masks()
+        return history
 
     def _with_freeze(self, given: Any) -> list[keras.callbacks.Callback]:
         callbacks = given if isinstance(given, (list, tuple)) else [given]

@@ -1,11 +1,13 @@
 """What compresses one layer of a model: its masks, its bits, the range of its result."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.errors import invalid
@@ -173,6 +175,18 @@ class LayerCompressor(Layer):
             gain = self._gain(name) if name == last else None
             scores = magnitude_scores(tf.convert_to_tensor(getattr(self.layer, name)), gain)
             mask.assign(top_k_mask(scores, self.plan.sparsity * fraction))
+
+    def complete_masks(self) -> None:
+        """Chooses masks that keep more than the plan allows anew.
+
+        Masks at their target stay as they are: the weights have been trained for these masks.
+        """
+        for mask in self.masks.values():
+            size = math.prod(mask.shape)
+            allowed = max(size - round(self.plan.sparsity * size), 1)
+            if np.count_nonzero(mask) > allowed:
+                self.update_masks()
+                return
 
     def _gain(self, name: str) -> tf.Tensor | None:
         batch_norm = self._target.batch_norm if self._target else None
