@@ -19,6 +19,7 @@ from tests.small_models import (
 )
 from tf_metacompress import compress
 from tf_metacompress.anatomy import describe
+from tf_metacompress.compression import copy_model
 from tf_metacompress.errors import (
     ArgumentTypeError,
     InfeasibleBudgetError,
@@ -235,14 +236,15 @@ def test_a_task_without_labels_for_its_outputs_is_an_error():
 
 
 def test_tasks_on_one_architecture_share_a_compiled_step():
-    first, second = toy_task(0), toy_task(1)
+    x, y = np.zeros((4, 12), "float32"), np.zeros(4, int)
+    model = randomize(dense_net())
+    models = (model, model, randomize(copy_model(model), seed=1), with_norm(layers.ReLU()))
     compiler = TaskCompiler(FEW_ACTIONS, 0.05, InnerLoop())
-    named = [compiler.prepare(task) for task in (first, first, second)]
-    assert named[0].step is named[1].step
-    other = compiler.prepare(
-        Task(conv_net(), Budget(size_ratio=0.95), support=(images(8)[0], images(8)[1]))
+    first, again, second, different = (
+        compiler.prepare(Task(model, Budget(size_ratio=1.0), support=(x, y))) for model in models
     )
-    assert other.step is not named[0].step
+    assert first.step is again.step is second.step
+    assert different.step is not first.step
 
 
 def test_subclassed_models_never_share_a_compiled_step():
