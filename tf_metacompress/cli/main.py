@@ -4,13 +4,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 from tf_metacompress.cli.benchmark import BENCHMARK
 from tf_metacompress.cli.command import Command, UsageError
 from tf_metacompress.cli.compress import COMPRESS
 from tf_metacompress.cli.demo import DEMO
 from tf_metacompress.cli.export import EXPORT
+from tf_metacompress.cli.interrupt import insistent_interrupts
 from tf_metacompress.cli.noise import known_noise_held_back
 from tf_metacompress.errors import MetacompressError, did_you_mean
 
@@ -64,7 +65,11 @@ def _run(command: Command, words: Sequence[str], own_process: bool) -> int:
         values, positional = command.parse(words)
         verbose = values.verbose
         command.check(values)
-        with known_noise_held_back() if own_process and not verbose else nullcontext():
+        with ExitStack() as stack:
+            if own_process:
+                stack.enter_context(insistent_interrupts())
+            if own_process and not verbose:
+                stack.enter_context(known_noise_held_back())
             command.run(values, positional)
             sys.stdout.flush()
     except UsageError as error:
