@@ -25,6 +25,10 @@ class MetaCompress(keras.callbacks.Callback):
     masked ever more and fake-quantised, activations fake-quantised. When it ends the compressed
     kernels are written into the model, which is a plain Keras model throughout.
 
+    Put it last in the list of callbacks: one behind it that restores earlier weights when training
+    ends, as EarlyStopping does, would undo the compression. Files of a ModelCheckpoint hold the
+    weights under the masks, as they are only written into the model at the end.
+
     Training that is interrupted leaves the model computing compressed, with full-precision weights
     underneath; `detach` gives it its own calls back.
 
