@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import re
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,20 @@ def test_snippets_are_found_and_skipped():
 @pytest.mark.parametrize("path", EXAMPLES, ids=relative)
 def test_an_example_runs(path):
     run_script(str(path), cwd=Path.cwd())
+
+
+def test_the_shortest_example_keeps_working(monkeypatch, capsys):
+    script = ROOT / "examples" / "one_callback.py"
+    monkeypatch.setattr(sys, "argv", [str(script), "--epochs=1"])
+    runpy.run_path(str(script), run_name="__main__")
+    assert re.findall(r"^(\w+) .* accuracy 0\.\d+$", capsys.readouterr().out, re.M) == [
+        "float32",
+        "int8",
+    ]
+
+
+def test_there_are_examples():
+    assert {path.stem for path in EXAMPLES} >= {"one_callback", "step_by_step", "learn_a_policy"}
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "BUILD_NOTES.md"])
