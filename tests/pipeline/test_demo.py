@@ -1,14 +1,17 @@
 """The parts of the main job that need no training."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 
+from tests.pipeline.jobs import leave_out_training_and_timing
 from tests.small_models import tiny_net
 from tf_metacompress.anatomy import compressible_layers
 from tf_metacompress.errors import ArgumentTypeError, InvalidArgumentError
 from tf_metacompress.meta import MetaCompressor
-from tf_metacompress.pipeline import Dataset, DemoSettings, demo, run_demo
+from tf_metacompress.pipeline import Dataset, DemoSettings, contest, demo, run_demo
 from tf_metacompress.pipeline.architectures import HELD_OUT, TO_LEARN_FROM
 from tf_metacompress.pipeline.candidates import few_examples, representative, slug
 
@@ -109,3 +112,56 @@ def test_samples_are_few_and_of_the_training_set():
     assert len(x) == len(y) == 512
     assert len(representative(data)) == 256
     assert len(representative(dataset(count=5))) == 5
+
+
+def small(shape, num_classes):
+    """A network that is cheap to export and to adapt to."""
+    parts = [
+        keras.Input(shape),
+        keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="conv"),
+        keras.layers.Flatten(name="flatten"),
+        keras.layers.Dense(24, activation="relu", name="hidden"),
+        keras.layers.Dense(num_classes, activation="softmax", name="head"),
+    ]
+    return keras.Sequential(parts)
+
+
+def test_every_stage_runs_once_and_the_files_are_those_of_the_table(tmp_path, monkeypatch):
+    leave_out_training_and_timing(monkeypatch)
+    learned = []
+    monkeypatch.setattr(demo, "train", lambda model, *args, **kwargs: model)
+    monkeypatch.setattr(demo, "TO_LEARN_FROM", {"small": small})
+    for module in (demo, contest):
+        monkeypatch.setattr(module, "HELD_OUT", (HELD_OUT[0], small))
+    monkeypatch.setattr(
+        MetaCompressor, "fit", lambda self, tasks, *args, **kw: learned.append(tasks)
+    )
+    lines, settings = [], DemoSettings(size_ratio=0.6, inner_steps=1)
+    outcome = run_demo(dataset(), tmp_path, settings, announce=lines.append, quiet=True)
+    assert [row.name for row in outcome.rows] == [
+        "float32",
+        "uniform + int8",
+        "global magnitude + int8",
+        "LAMP + int8",
+        "ERK + int8",
+        *(row.name for row in outcome.rows[5:-2]),
+        "Φ zero-shot",
+        "Φ adapted",
+    ]
+    assert len(learned[0]) == 2 * len(demo.TASK_BUDGETS)
+    adapted = outcome.chosen_row
+    stages = next((tmp_path / "stages").glob("*/"))
+    for name, file in (("int8", adapted.file), ("float32", "float32.tflite")):
+        written = (tmp_path / f"model_{name}.tflite").read_bytes()
+        assert written == (stages / file).read_bytes()
+    assert (tmp_path / "model_int8.tflite").stat().st_size == adapted.file_bytes
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {f"model_{mode}.tflite" for mode in ("float32", "float16", "int8")} < set(
+        report["files"]
+    )
+    began = [line for line in lines if " …" in line]
+    assert len(began) == len(set(began)) == len(report["provenance"]["seconds"])
+    lines.clear()
+    run_demo(dataset(), tmp_path, settings, announce=lines.append, quiet=True)
+    assert all("taken from the earlier run" in line for line in lines)
+    assert json.loads((tmp_path / "report.json").read_text()) == report

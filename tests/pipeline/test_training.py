@@ -26,6 +26,11 @@ def test_steps_become_whole_epochs(steps, examples, epochs):
     assert epochs_for(steps, examples) == epochs
 
 
+def test_few_steps_on_many_examples_stay_few():
+    model = train(dense_net(), (X, Y), Training(num_steps=1, learning_rate=0.1), description="n")
+    assert int(model.optimizer.iterations) == 1
+
+
 def test_the_rate_falls_to_a_hundredth():
     model = train(dense_net(), (X, Y), short(), description="net")
     assert int(model.optimizer.iterations) == 6

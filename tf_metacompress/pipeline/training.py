@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
 from tf_metacompress.anatomy import classification_loss
@@ -45,7 +46,7 @@ class Training:
     """How to train.
 
     Attributes:
-        num_steps: About how many steps to take.
+        num_steps: About how many steps to take; whole epochs where there are several.
         learning_rate: Where the rate begins; it ends at a hundredth.
         quiet: Without a progress bar.
     """
@@ -73,8 +74,9 @@ def train(
 
     Args:
         model: A classifier; trained in place.
-        data: Inputs and class indices.
-        training: How many steps, and how long.
+        data: Inputs and class indices. Where the steps do not get through all of them, as many
+            as they need are drawn at random.
+        training: How many steps, and how fast.
         description: Words before the progress bar.
         callbacks: Further callbacks.
         loss: Loss; None for the cross-entropy that fits the model's outputs.
@@ -83,6 +85,10 @@ def train(
         The same model.
     """
     x, y = data
+    wanted = training.num_steps * BATCH_SIZE
+    if wanted < len(x):
+        rows = np.random.default_rng(0).permutation(len(x))[:wanted]
+        x, y = x[rows], y[rows]
     epochs = epochs_for(training.num_steps, len(x))
     steps = epochs * math.ceil(len(x) / BATCH_SIZE)
     rate = keras.optimizers.schedules.CosineDecay(training.learning_rate, steps, alpha=0.01)
