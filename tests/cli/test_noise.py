@@ -1,9 +1,14 @@
 """What native code prints to stderr is filtered, all else passes, whatever happens."""
 
+import contextlib
+import fcntl
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import textwrap
 
 import pytest
@@ -83,3 +88,26 @@ def test_the_level_of_tensorflow_is_set_but_a_given_one_is_kept():
         print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
     """
     assert stderr_of(body).stdout.split() == ["2", "0"]
+
+
+def test_progress_bars_still_see_a_terminal():
+    script = (
+        "import sys\n"
+        "from tf_metacompress.cli.noise import known_noise_held_back\n"
+        "from tf_metacompress.progress import progress\n"
+        "with known_noise_held_back():\n"
+        "    list(progress(range(3), description='work'))\n"
+    )
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-c", script])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    shown = b""
+    # Linux ends what a closed terminal gives with an error.
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 4096):
+            shown += part
+    os.close(terminal)
+    assert os.waitpid(child, 0)[1] == 0
+    assert b"work: 100%" in shown and b"3/3" in shown

@@ -32,7 +32,7 @@ def test_the_least_that_is_said_is_where_it_was_timed():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"chosen": replace(CHOSEN, gzip_bytes=9_900)}, "0.110 of float32's gzip size, not 0.1."),
+        ({"chosen": replace(CHOSEN, gzip_bytes=9_900)}, "0.1100 of float32's gzip size, not 0.1."),
         ({"chosen": replace(CHOSEN, accuracy=0.9875)}, "0.25 points less .* 1 of 400 test"),
         ({"baseline": replace(BASELINE, accuracy=0.99)}, "Accuracy over LAMP . int8"),
         ({"ratios": (1.0, 1.2, 1.0)}, r"Time against float32: p50 is 1.00 .*0.98, 1.02"),

@@ -16,7 +16,7 @@ Finding = Callable[[Outcome], Iterator[str]]
 def _size(outcome: Outcome) -> Iterator[str]:
     reached = outcome.chosen_row.gzip_bytes / outcome.float_row.gzip_bytes
     if outcome.size_ratio is not None and reached > outcome.size_ratio:
-        yield f"The budget: {reached:.3f} of float32's gzip size, not {outcome.size_ratio:g}."
+        yield f"The budget: {reached:.4f} of float32's gzip size, not {outcome.size_ratio:g}."
 
 
 def _accuracy(outcome: Outcome) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """One picture of a run: the policy layer by layer, and accuracy against size."""
 
+import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from tf_metacompress.pipeline.candidates import Row
 from tf_metacompress.policy import LayerInfo, Policy
 
 _KIB = 1024
+_MARKERS = "os^vD<>Pp*X"
 _COLOURS = {4: "tab:orange", 8: "tab:blue"}
 
 # Says on the first run of a machine that it builds a cache.
@@ -58,9 +60,11 @@ def _draw_layers(axes: Any, policy: Policy, infos: Sequence[LayerInfo]) -> None:
 
 
 def _draw_rows(axes: Any, rows: Sequence[Row]) -> None:
-    for row in rows:
-        axes.plot(row.gzip_bytes / _KIB, row.accuracy, "o", label=row.name)
+    for row, marker in zip(rows, itertools.cycle(_MARKERS), strict=False):
+        axes.plot(row.gzip_bytes / _KIB, row.accuracy, marker, label=row.name, alpha=0.7)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.set_xlabel("gzip KiB of the .tflite (log scale)")
     axes.set_ylabel("test accuracy under LiteRT")
     axes.set_title("accuracy against size")
