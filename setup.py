@@ -41,7 +41,6 @@ setup(
         "scipy>=1.17,<2",
         "scikit-learn>=1.9,<2",
         "matplotlib>=3.11,<4",
-        "rich>=15,<16",
         "tqdm>=4.70,<5",
     ],
     extras_require={
