@@ -28,7 +28,7 @@ from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.pipeline import JobSettings, candidates, compress_file, load_npz
 from tf_metacompress.policy import Policy
 
-STAGES = ["policy", "row-float32", "row-int8-alone", "row-compressed", "latency"]
+STAGES = ["int8-trial", "policy", "row-float32", "row-int8-alone", "row-compressed", "latency"]
 OUTPUTS = {
     "model_float32.tflite",
     "model_int8.tflite",
@@ -172,7 +172,7 @@ def test_a_policy_for_another_model_is_refused_before_training(job):
     save_policy(job.policy, pattern="hiden")
     with pytest.raises(InvalidArgumentError, match="hidden"):
         job.run()
-    assert job.began() == ["policy"]
+    assert job.began() == ["int8-trial", "policy"]
 
 
 def test_damaged_and_missing_files_are_named(job, tmp_path):
@@ -192,11 +192,18 @@ def test_a_model_with_nothing_to_compress_is_refused(job):
         job.run()
 
 
+def test_a_model_that_int8_cannot_express_is_refused_before_training(tmp_path):
+    job = Job(tmp_path, keras.layers.Reshape((8, 8)), keras.layers.LSTM(4))
+    with pytest.raises(UnsupportedModelError, match="mode 'int8'"):
+        job.run()
+    assert job.began() == ["int8-trial"]
+
+
 def test_a_learned_compressor_is_used(job, tmp_path):
     MetaCompressor(seed=1).save(tmp_path / "phi.npz")
     with pytest.raises(KeyboardInterrupt):
         job.run(replace(SETTINGS, phi=str(tmp_path / "phi.npz")), stop_at="row-float32")
-    assert job.began() == ["policy", "row-float32"]
+    assert job.began() == ["int8-trial", "policy", "row-float32"]
 
 
 def test_other_objects_are_refused(job):

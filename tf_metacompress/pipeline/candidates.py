@@ -151,6 +151,32 @@ def float_row(
     return Row.from_data(stages.data("row-float32", make, files=(path.name,), needs=needs))
 
 
+def try_int8(stages: Stages, model: keras.Model, data: Dataset) -> None:
+    """Exports the uncompressed model as int8 once, before anything is trained for it.
+
+    Args:
+        stages: Where results are kept.
+        model: A trained classifier.
+        data: Its data set.
+
+    Raises:
+        UnsupportedModelError: If the model holds what int8 cannot express.
+    """
+    path = stages.path("untrained-int8.tflite")
+
+    def make() -> dict[str, Any]:
+        report = export_litert(
+            model,
+            path,
+            mode="int8",
+            representative_dataset=representative(data),
+            tolerance=_ANY_ERROR,
+        )
+        return {"gzip_bytes": report.gzip_bytes}
+
+    stages.data("int8-trial", make, files=(path.name,))
+
+
 def candidate_row(
     stages: Stages,
     name: str,

@@ -18,6 +18,7 @@ from tf_metacompress.pipeline.candidates import (
     float_row,
     latency_ratios,
     slug,
+    try_int8,
 )
 from tf_metacompress.pipeline.datasets import Dataset
 from tf_metacompress.pipeline.findings import left_alone
@@ -121,6 +122,7 @@ def compress_file(
         for line in left_alone(infos):
             announce(f"not compressed: {line}")
         stages = Stages(folder / STAGES, described, announce)
+        try_int8(stages, model, data)
         policy = stages.policy("policy", lambda: _find_policy(model, infos, data, settings))
         rows = _rows(stages, model, policy, data, settings, quiet)
         outcome = Outcome(
