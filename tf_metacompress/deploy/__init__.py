@@ -33,7 +33,6 @@ __all__ = [
     "compare",
     "export_litert",
     "get_mode",
-    "get_mode",
     "measure_sizes",
     "mode_names",
     "register_device",
