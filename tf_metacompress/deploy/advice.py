@@ -1,9 +1,9 @@
 """What to know before deploying a file, in plain words. Each piece of advice is one function."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tf_metacompress.deploy.flatfile import FlatFile
-from tf_metacompress.deploy.inspection import float_ops
+from tf_metacompress.deploy.inspection import LayerStorage, float_ops
 from tf_metacompress.deploy.report import ExportReport
 
 Advice = Callable[[ExportReport, FlatFile], Iterator[str]]
@@ -23,18 +23,48 @@ def _zeros(report: ExportReport, file: FlatFile) -> Iterator[str]:
     yield f"{zeros:.0%} of the weights are zero: the download (gzip) is smaller, but {reason}."
 
 
-def _four_bits(report: ExportReport, file: FlatFile) -> Iterator[str]:
+def _few_bits(report: ExportReport, file: FlatFile) -> Iterator[str]:
     total = len(report.layers)
     packed = sum(entry.stored == "int4" for entry in report.layers)
     if packed:
         yield f"Stored as packed 4-bit integers: {packed} of {total} kernels."
-    in_bytes = sum(entry.in_bytes for entry in report.layers)
+    in_bytes = [entry.grid_bits for entry in report.layers if entry.in_bytes]
     if in_bytes:
+        bits = " and ".join(str(number) for number in sorted(set(in_bytes)))
         yield (
-            f"On the 4-bit grid, stored without loss in int8 and as fast as int8: {in_bytes} of "
-            f"{total} kernels. The download (gzip) is smaller than in 8 bits, the file is not: "
-            "XNNPACK takes no convolution with packed 4-bit weights."
+            f"On a grid of {bits} bits, stored without loss in int8 and as fast as int8: "
+            f"{len(in_bytes)} of {total} kernels. The download (gzip) is smaller than in 8 bits, "
+            "the file is not: XNNPACK packs two weights in a byte in dense layers only, at 4 bits."
         )
+
+
+def _many_levels(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    wide = [entry for entry in report.layers if _is_rounded(entry) and entry.grid_bits]
+    if wide:
+        yield (
+            "On a grid with more than 127 levels on one side of zero, as an asymmetric one may "
+            "be; LiteRT's weights are symmetric, so they were rounded to int8: "
+            f"{_with_errors(wide)}."
+        )
+
+
+def _codebooks(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    few = [entry for entry in report.layers if _is_rounded(entry) and entry.codebook]
+    if few:
+        most = max(entry.codebook for entry in few)
+        yield (
+            f"Of at most {most} values a channel, which are no multiples of a step: each value "
+            "was rounded to int8, so that no more values remain, but LiteRT stores no table of "
+            f"values: {_with_errors(few)}."
+        )
+
+
+def _is_rounded(entry: LayerStorage) -> bool:
+    return entry.stored in ("int8", "int4") and not entry.exact
+
+
+def _with_errors(entries: Sequence[LayerStorage]) -> str:
+    return ", ".join(f"{entry.layer} (off by {entry.rounding_error:.2%})" for entry in entries)
 
 
 def _slow_dynamic(report: ExportReport, file: FlatFile) -> Iterator[str]:
@@ -77,7 +107,9 @@ def _unknown_layers(report: ExportReport, file: FlatFile) -> Iterator[str]:
 
 _ADVICE: tuple[Advice, ...] = (
     _zeros,
-    _four_bits,
+    _few_bits,
+    _many_levels,
+    _codebooks,
     _slow_dynamic,
     _left_float,
     _outside_delegate,

@@ -3,11 +3,12 @@
 import hashlib
 import importlib.metadata
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_metacompress.anatomy import check_keras_model, kernel_arrays
 from tf_metacompress.atomic import PathLike, check_writable, write_bytes
@@ -18,7 +19,7 @@ from tf_metacompress.deploy.delegation import read_delegation
 from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.inspection import layer_storage, tensors_not_int8
 from tf_metacompress.deploy.interpreter import LitertModel
-from tf_metacompress.deploy.layer_map import LayerTensor, map_layers
+from tf_metacompress.deploy.layer_map import map_layers
 from tf_metacompress.deploy.modes import CalibrationSamples, Mode, ModeOptions, get_mode
 from tf_metacompress.deploy.parity import ParityReport, compare_outputs
 from tf_metacompress.deploy.reference import keras_outputs
@@ -95,7 +96,7 @@ def export_litert(
     opened = _quantized(request, conversion, calibration)
     parity = _parity(plain, conversion, opened, samples.spread(_MAX_PARITY), request.tolerance)
     kernels = kernel_arrays(plain, folded=True)
-    report = _report(request, map_layers(read_flatfile(conversion.data), kernels), opened, parity)
+    report = _report(request, kernels, conversion, opened, parity)
     missing = tuple(name for name in kernels if name not in report.stored_types)
     report = replace(report, layers_not_found=missing, num_calibration_samples=len(calibration))
     report = replace(report, warnings=advise(report, opened.file))
@@ -168,18 +169,20 @@ def _parity(
 
 def _report(
     request: _Request,
-    mapped: Sequence[LayerTensor],
+    kernels: Mapping[str, Sequence[np.ndarray]],
+    conversion: Conversion,
     opened: LitertModel,
     parity: ParityReport,
 ) -> ExportReport:
     int8 = request.mode.name == "int8"
+    trained = read_flatfile(conversion.data)
     return ExportReport(
         path=request.path,
         mode=request.mode.name,
         io_dtype=request.io_dtype,
         sha256=hashlib.sha256(opened.file.data).hexdigest(),
         sizes=measure_sizes(opened.file),
-        layers=layer_storage(opened.file, mapped),
+        layers=layer_storage(opened.file, map_layers(trained, kernels), trained),
         not_int8=tensors_not_int8(opened.file) if int8 else (),
         delegation=read_delegation(opened),
         parity=parity,

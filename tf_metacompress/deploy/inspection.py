@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from tf_metacompress.deploy.constants import real_values
 from tf_metacompress.deploy.flatfile import FlatFile, Subgraph, TensorInfo
-from tf_metacompress.deploy.int4_grid import INT4_LEVELS, is_on_int4_grid
-from tf_metacompress.deploy.layer_map import LayerTensor
+from tf_metacompress.deploy.integer_grid import grid_bits
+from tf_metacompress.deploy.layer_map import LayerTensor, channel_axis
 from tf_metacompress.deploy.records import Record
 from tf_metacompress.deploy.sizes import nonzero_count
 
-_INT8_LEVELS = 255
+_FLOAT32_ROUNDING = 1e-6
+_INT8_BITS = 8
+_LARGEST_CODEBOOK = 2**_INT8_BITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +30,14 @@ class LayerStorage(Record):
         shape: Shape in the file.
         constant_bytes: Bytes it takes.
         nonzero_share: Share of its weights that are not zero, in [0, 1].
-        levels: Values that its grid has in each channel: 15 where 4 bits hold it without loss, in
-            whatever type it is stored, 255 for other int8 weights; None for floats.
+        grid_bits: Fewest bits whose symmetric integer grid holds the trained weights without loss,
+            in whatever type they are stored; 9 for more levels than a file can store; None when
+            they are on no such grid.
+        exact: Whether the file stands for the trained weights to the rounding of float32.
+        rounding_error: Root mean square of what storing changed, relative to that of the trained
+            weights.
+        codebook: Most different values in one channel, where the trained weights are on no grid but
+            share few values; rounding adds none. None elsewhere.
         by_value: Whether it was recognised by its values; otherwise only by shape and order.
     """
 
@@ -39,13 +49,17 @@ class LayerStorage(Record):
     shape: tuple[int, ...]
     constant_bytes: int
     nonzero_share: float
-    levels: int | None
+    grid_bits: int | None
+    exact: bool
+    rounding_error: float
+    codebook: int | None
     by_value: bool
 
     @property
     def in_bytes(self) -> bool:
-        """Whether 4 bits would hold it without loss, but it is stored in int8."""
-        return self.stored == "int8" and self.levels != _INT8_LEVELS
+        """Whether fewer than 8 bits would hold it without loss, but it is stored in int8."""
+        fewer = self.grid_bits is not None and self.grid_bits < _INT8_BITS
+        return self.stored == "int8" and fewer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,24 +71,38 @@ class TensorNote(Record):
     what: str
 
 
-def layer_storage(file: FlatFile, mapped: Sequence[LayerTensor]) -> tuple[LayerStorage, ...]:
+def layer_storage(
+    file: FlatFile, mapped: Sequence[LayerTensor], trained: FlatFile
+) -> tuple[LayerStorage, ...]:
     """Looks up how each mapped kernel is stored in the exported file.
 
     Args:
         file: The exported file.
         mapped: Kernel to tensor name, found in the float32 file it was made from.
+        trained: That float32 file.
 
     Returns:
         One entry a kernel whose tensor is still there.
     """
-    tensors = {tensor.name: tensor for tensor in reversed(file.main.tensors) if tensor.is_constant}
+    tensors, originals = _by_name(file), _by_name(trained)
     return tuple(
-        _storage(entry, tensors[entry.tensor]) for entry in mapped if entry.tensor in tensors
+        _storage(entry, tensors[entry.tensor], originals[entry.tensor])
+        for entry in mapped
+        if entry.tensor in tensors
     )
 
 
-def _storage(entry: LayerTensor, tensor: TensorInfo) -> LayerStorage:
+def _by_name(file: FlatFile) -> dict[str, TensorInfo]:
+    return {tensor.name: tensor for tensor in reversed(file.main.tensors) if tensor.is_constant}
+
+
+def _storage(entry: LayerTensor, tensor: TensorInfo, trained: TensorInfo) -> LayerStorage:
     nonzero, total = nonzero_count(tensor)
+    weights, stored = real_values(trained), real_values(tensor)
+    change = np.abs(stored - weights)
+    size = np.linalg.norm(weights)
+    axis = channel_axis(entry.op)
+    bits = grid_bits(weights, axis)
     return LayerStorage(
         layer=entry.layer,
         kernel=entry.kernel,
@@ -84,16 +112,19 @@ def _storage(entry: LayerTensor, tensor: TensorInfo) -> LayerStorage:
         shape=tensor.shape,
         constant_bytes=len(tensor.data),
         nonzero_share=nonzero / total if total else 0.0,
-        levels=_levels(tensor),
+        grid_bits=bits,
+        exact=bool((change <= _FLOAT32_ROUNDING * np.abs(weights)).all()),
+        rounding_error=float(np.linalg.norm(change) / size) if size else 0.0,
+        codebook=None if bits else _codebook(weights, axis),
         by_value=entry.by_value,
     )
 
 
-def _levels(tensor: TensorInfo) -> int | None:
-    values = real_values(tensor) if tensor.type == "int8" else None
-    if tensor.type == "int4" or (values is not None and is_on_int4_grid(values, tensor.axis)):
-        return 2 * INT4_LEVELS + 1
-    return None if values is None else _INT8_LEVELS
+def _codebook(weights: np.ndarray, axis: int) -> int | None:
+    rows = np.sort(np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1), axis=1)
+    counts = 1 + (np.diff(rows, axis=1) != 0).sum(axis=1)
+    shared = counts.sum() <= np.count_nonzero(rows) / 2
+    return int(counts.max()) if shared and counts.max() <= _LARGEST_CODEBOOK else None
 
 
 def tensors_not_int8(file: FlatFile) -> tuple[TensorNote, ...]:

@@ -54,6 +54,11 @@ class _Kernel:
     forms: tuple[np.ndarray, ...] = field(repr=False)
 
 
+def channel_axis(op: str) -> int:
+    """Gives the axis of the output channels in the weights of an operator."""
+    return -1 if op in _CHANNELS_LAST_OPS else 0
+
+
 def map_layers(
     file: FlatFile, kernels: Mapping[str, Sequence[np.ndarray]]
 ) -> tuple[LayerTensor, ...]:
@@ -111,7 +116,7 @@ def _weight_constants(graph: Subgraph) -> Iterator[_Constant]:
             seen.add(index)
             values = real_values(tensor)
             if values is not None:
-                axis = -1 if op.name in _CHANNELS_LAST_OPS else 0
+                axis = channel_axis(op.name)
                 rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
                 yield _Constant(op=op.name, op_index=op.index, tensor=tensor.name, rows=rows)
 

@@ -10,6 +10,7 @@ from tf_metacompress.deploy.records import Record
 from tf_metacompress.deploy.sizes import FileSizes
 
 _KIB = 1024
+_INT8_BITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ class ExportReport(Record):
             return []
         width = max(len(entry.layer) for entry in self.layers)
         return [
-            f"  {entry.layer:<{width}}  {entry.op:<18} {_type(entry):<16} "
+            f"  {entry.layer:<{width}}  {entry.op:<18} {_type(entry):<18} {_loss(entry):<13} "
             f"{_kib(entry.constant_bytes):>11}  non-zero {entry.nonzero_share:6.1%}"
             for entry in self.layers
         ]
@@ -122,7 +123,12 @@ class ExportReport(Record):
 
 
 def _type(entry: LayerStorage) -> str:
-    return f"int8, {entry.levels} levels" if entry.in_bytes else entry.stored
+    on_grid = entry.grid_bits is not None and entry.grid_bits <= _INT8_BITS
+    return f"{entry.stored}, {entry.grid_bits}-bit grid" if on_grid else entry.stored
+
+
+def _loss(entry: LayerStorage) -> str:
+    return "exact" if entry.exact else f"off by {entry.rounding_error:.1%}"
 
 
 def _kib(count: int) -> str:

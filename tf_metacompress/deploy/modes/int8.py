@@ -13,7 +13,7 @@ from ai_edge_quantizer.utils.qsv_utils import min_max_update
 from tf_metacompress.deploy.constants import stored_values
 from tf_metacompress.deploy.flatfile import OpInfo, Subgraph
 from tf_metacompress.deploy.flatreader import read_flatfile
-from tf_metacompress.deploy.int4_grid import is_on_int4_grid
+from tf_metacompress.deploy.integer_grid import grid_bits
 from tf_metacompress.deploy.litert_noise import known_noise_held_back
 from tf_metacompress.deploy.modes.float_border import add_float_border
 from tf_metacompress.deploy.modes.inner_buffers import with_inner_buffers
@@ -31,6 +31,9 @@ _WEIGHT_INPUT = 1
 _PACKED_OPS = ("FULLY_CONNECTED",)
 """Operators for which the runtime has fast kernels with packed 4-bit weights."""
 
+_PACKED_BITS = 4
+_MANY_BITS = 32
+
 
 def packed_ops(graph: Subgraph) -> tuple[OpInfo, ...]:
     """Lists the operators of a float32 graph whose weights are packed into 4 bits without loss."""
@@ -39,7 +42,7 @@ def packed_ops(graph: Subgraph) -> tuple[OpInfo, ...]:
         if op.name not in _PACKED_OPS or op.inputs[_WEIGHT_INPUT] < 0:
             continue
         kernel = stored_values(graph.tensors[op.inputs[_WEIGHT_INPUT]])
-        if kernel is not None and is_on_int4_grid(kernel):
+        if kernel is not None and (grid_bits(kernel) or _MANY_BITS) <= _PACKED_BITS:
             found.append(op)
     return tuple(found)
 

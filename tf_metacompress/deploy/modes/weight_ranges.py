@@ -1,7 +1,7 @@
 """Gives weights other ranges than their own, where their own would not do.
 
-A kernel on the 4-bit grid that is stored in int8 gets a range slightly wider than its largest
-weight, in which every level is a whole number.
+A channel whose weights are whole multiples of a step gets a range, perhaps slightly wider than its
+largest weight, in which every one of its levels is a whole number of the steps that are stored.
 
 A channel whose weights are all zero, or nearly so, gets one that the runtime can work with. An
 int32 bias is stored in units of (input scale) · (weight scale of its channel). The quantizer gives
@@ -16,12 +16,11 @@ import numpy as np
 
 from tf_metacompress.deploy.constants import stored_values
 from tf_metacompress.deploy.flatfile import OpInfo, Subgraph
-from tf_metacompress.deploy.int4_grid import INT4_LEVELS, is_on_int4_grid
+from tf_metacompress.deploy.integer_grid import MAX_LEVEL, channel_levels
 
 _LARGEST_BIAS = 2.0**30
 _SMALLEST_SHARE = 2.0**-16
-_LARGEST_WEIGHT = {8: 127, 4: INT4_LEVELS}
-_LARGEST_STEP = _LARGEST_WEIGHT[8] // INT4_LEVELS
+_LARGEST_WEIGHT = {8: MAX_LEVEL, 4: 7}
 _ACTIVATION_STEPS = 255
 _OPERANDS = {
     "CONV_2D": (0, 1, 2, 0),
@@ -71,22 +70,33 @@ def _widened(
     needed = np.maximum(
         _bias_bound(op, graph, ranges[source.name], bits, largest.shape), _smallest_bound(largest)
     )
-    bound = np.maximum(largest, needed)
-    if bits == 8 and is_on_int4_grid(weights, axis):
-        bound = _exact_bound(largest, needed)
+    levels = channel_levels(weights, axis).reshape(largest.shape)
+    bound = _exact_bound(largest, levels, needed, _LARGEST_WEIGHT[bits])
     if (bound > largest).any():
         yield kernel.name, bound.astype(np.float32)
 
 
-def _exact_bound(largest: np.ndarray, needed: np.ndarray) -> np.ndarray:
-    """The least range in which each level of the 4-bit grid is a whole number of int8 steps.
+def _exact_bound(
+    largest: np.ndarray, levels: np.ndarray, needed: np.ndarray, capacity: int
+) -> np.ndarray:
+    """The least range in which each level of a channel is a whole number of stored steps.
 
-    That is 18 steps, or fewer where the channel needs a wider range; where one step is too many,
-    the range that the channel needs wins.
+    With `levels` = 7 and a capacity of 127 that is 18 steps a level, or fewer where the channel
+    needs a wider range. Where one step is too many, or the channel is on no grid, the range that
+    the channel needs wins.
     """
-    unit = largest.astype(np.float64) * _LARGEST_WEIGHT[8] / INT4_LEVELS
-    steps = np.minimum(np.floor(unit / needed), _LARGEST_STEP)
-    return np.where(steps >= 1.0, unit / np.maximum(steps, 1.0), needed)
+    fits = (levels > 0) & (levels <= capacity)
+    levels = _of_one_grid(np.where(fits, levels, capacity))
+    unit = largest.astype(np.float64) * capacity / levels
+    steps = np.minimum(np.floor(unit / needed), capacity // levels)
+    exact = fits & (steps >= 1.0)
+    return np.where(exact, unit / np.maximum(steps, 1.0), np.maximum(largest, needed))
+
+
+def _of_one_grid(levels: np.ndarray) -> np.ndarray:
+    """Counts a channel that uses every other level, or the outermost only, as the others are."""
+    full = 2 ** int(levels.max()).bit_length() - 1
+    return np.where(full % levels == 0, full, levels)
 
 
 def _smallest_bound(largest: np.ndarray) -> np.ndarray:

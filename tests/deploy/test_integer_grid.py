@@ -1,8 +1,12 @@
-"""Kernels on the 4-bit grid: recognised, and equal to Keras in the file whatever stores them."""
+"""Kernels on an integer grid: recognised, and equal to Keras in the file whatever stores them."""
+
+import math
 
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.deploy.conftest import on_grid
 from tests.small_models import conv_net, images, randomize
@@ -11,7 +15,7 @@ from tf_metacompress.anatomy import kernel_arrays
 from tf_metacompress.deploy import export_litert
 from tf_metacompress.deploy.constants import real_values, stored_values
 from tf_metacompress.deploy.flatreader import read_flatfile
-from tf_metacompress.deploy.int4_grid import is_on_int4_grid
+from tf_metacompress.deploy.integer_grid import channel_levels, grid_bits
 from tf_metacompress.deploy.interpreter import read_model_file
 
 layers = keras.layers
@@ -23,33 +27,45 @@ LEVELS = np.array([[7.0, 1.0, -2.0, 0.0]] * 4)
 @pytest.mark.parametrize(
     ("kernel", "expected"),
     [
-        (on_grid(NORMAL, 4).T, True),
-        (on_grid(NORMAL, 8).T, False),
-        (NORMAL.T, False),
-        (np.zeros((3, 40)), False),
-        (np.zeros((3, 0)), False),
-        (LEVELS[:1], True),
-        (LEVELS * np.array([[1.0], [0.0], [0.3], [5.0]]), True),
-        (np.array([[7.0, -7.0, 0.0], [0.0, 0.0, 0.3], [0.0, 0.0, 0.0]]), False),
-        (np.array([[7.0, -7.0, 0.0], [0.0, 0.1, 0.7], [0.0, 0.0, 0.0]]), True),
-        (np.array([[7.0, 1.0, -2.01, 0.0]]), False),
+        *((on_grid(NORMAL, bits).T, bits) for bits in range(2, 9)),
+        (NORMAL.T, None),
+        (np.zeros((3, 40)), None),
+        (np.zeros((3, 0)), None),
+        (LEVELS[:1], 4),
+        (LEVELS * np.array([[1.0], [0.0], [0.3], [5.0]]), 4),
+        (np.array([[7.0, 0.0, 0.0], [0.0, 0.0, 0.3], [0.0, 0.0, 0.0]]), None),
+        (np.array([[7.0, -7.0, 0.0], [0.0, 0.0, 0.3], [0.0, 0.0, 0.0]]), 2),
+        (np.array([[7.0, -7.0, 0.0], [0.0, 0.1, 0.7], [0.0, 0.0, 0.0]]), 4),
+        (np.array([[7.0, 1.0, -2.0001, 0.0]]), None),
+        (2.0 ** -np.arange(7.0)[None], 8),
+        (np.array([[200.0, 199.0, -3.0]]), 9),
     ],
     ids=[
-        "4-bit grid",
-        "8-bit grid",
+        *(f"{bits} bits" for bits in range(2, 9)),
         "any",
         "zeros",
         "empty",
         "few",
         "dead channel",
+        "one weight a channel",
         "one magnitude a channel",
         "two magnitudes in one channel",
-        "off by a hundredth",
+        "off by a little",
+        "powers of two",
+        "too many levels",
     ],
 )
-def test_the_four_bit_grid_is_recognised(kernel, expected):
-    assert is_on_int4_grid(kernel) is expected
-    assert is_on_int4_grid(kernel.T, axis=1) is expected
+def test_the_coarsest_grid_is_recognised(kernel, expected):
+    assert grid_bits(kernel) == expected
+    assert grid_bits(kernel.T, axis=1) == expected
+
+
+@given(levels=st.lists(st.integers(-127, 127), min_size=2, max_size=40), scale=st.floats(1e-6, 1e6))
+@settings(max_examples=50, deadline=None)
+def test_levels_are_those_of_the_integers_without_their_common_divisor(levels, scale):
+    kernel = (np.float32(scale) * np.array([levels], "float32")).astype("float32")
+    expected = max(map(abs, levels)) // max(math.gcd(*levels), 1) or 1
+    assert channel_levels(kernel).tolist() == [expected]
 
 
 def transposed_net():
@@ -85,7 +101,7 @@ def in_file_order(kernel, tensor):
 def test_every_kind_of_layer_equals_keras_to_rounding(make, shape, sparsity, tmp_path):
     final, report, tensors = exported(make(), tmp_path / "m.tflite", sparsity, shape)
     kernels = kernel_arrays(final, folded=True)
-    assert {entry.levels for entry in report.layers} == {15}
+    assert {(entry.grid_bits, entry.exact) for entry in report.layers} == {(4, True)}
     for entry, tensor in zip(report.layers, tensors, strict=True):
         assert entry.stored == ("int4" if entry.op == "FULLY_CONNECTED" else "int8")
         expected = in_file_order(kernels[entry.layer][entry.kernel], tensor)
@@ -126,5 +142,6 @@ def test_plain_sparse_layers_are_int8(tmp_path):
     x, _ = images(32, shape=(6, 6, 1))
     path = tmp_path / "m.tflite"
     report = export_litert(model, path, mode="int8", representative_dataset=x)
-    assert (report.layers[0].stored, report.layers[0].levels) == ("int8", 255)
+    assert (report.layers[0].stored, report.layers[0].grid_bits) == ("int8", None)
+    assert report.layers[0].exact
     assert "4-bit" not in " ".join(report.warnings)
