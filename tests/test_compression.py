@@ -361,10 +361,10 @@ def test_an_empty_policy_changes_nothing():
 # What the policy may say, and what the model may hold
 
 
-def test_one_weight_stays_in_the_smallest_kernel():
-    model = keras.Sequential([keras.Input((1,)), layers.Dense(1), layers.Dense(2)])
-    final = finalize(compress(model, Policy([Rule("*", sparsity=0.99, weight_bits=8)])))
-    assert [np.count_nonzero(layer.kernel) for layer in final.layers] == [1, 1]
+def test_a_layer_too_small_for_its_sparsity_is_refused_before_any_work():
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1, name="tiny"), layers.Dense(2)])
+    with pytest.raises(InvalidArgumentError, match="'tiny' is too small.*leave no weight"):
+        compress(model, Policy([Rule("*", sparsity=0.99, weight_bits=8)]))
 
 
 def test_a_kernel_of_zeros_stays_zero():

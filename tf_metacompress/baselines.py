@@ -21,6 +21,7 @@ from tf_metacompress.policy import (
     action_grid,
     cost_table,
     distributions,
+    fitting_sparsity,
 )
 from tf_metacompress.policy import device as device_profile
 
@@ -125,7 +126,7 @@ def _layer_bits(
     infos: Sequence[LayerInfo], profile: DeviceProfile, weight_bits: int
 ) -> tuple[int, ...]:
     """Bits of each layer: those wanted, or the next more that the device has for its kind."""
-    offered = action_grid((0.0,), (4, 8, 16, 32))
+    offered = action_grid((0.0,), WEIGHT_BITS)
     bits = []
     for info in infos:
         allowed = profile.actions(info, offered)
@@ -213,7 +214,7 @@ def _spread(
         name,
     )
     plans = [
-        LayerPlan(info.name, sparsity=float(sparsity), weight_bits=width)
+        LayerPlan(info.name, fitting_sparsity(info, float(sparsity)), width)
         for info, sparsity, width in zip(infos, sparsities, bits, strict=True)
     ]
     return Policy.from_plans(plans, name=name, provenance={"device": profile.name})

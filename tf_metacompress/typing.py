@@ -4,8 +4,18 @@ from typing import Literal
 
 import numpy as np
 
-Pattern = Literal["unstructured", "channel", "2:4", "block"]
-"""Structure in which weights are removed."""
+Pattern = str
+"""Structure in which weights are removed: "unstructured", "channel", "N:M" such as "2:4", or "block"
+such as "block:4x4:max"; `policy.parse_pattern` reads it."""
+
+Score = Literal["magnitude", "taylor", "activation", "random"]
+"""What decides which weights are removed; `ops.register_score` adds to it."""
+
+QuantizerName = Literal["symmetric", "affine", "log2", "codebook"]
+"""Values that quantised weights can take; `ops.register_quantizer` adds to it."""
+
+RangeSetting = Literal["min_max", "percentile", "mse"]
+"""How the range of a weight grid is chosen."""
 
 Granularity = Literal["per_tensor", "per_channel"]
 """Which weights share one quantisation scale."""

@@ -153,6 +153,7 @@ DESCRIPTORS: dict[type, Descriptor] = {
         lambda: MetaCompressor(hidden=(4,), seed=1), state=meta_compressor_state
     ),
     tasks.Noise: Descriptor(lambda: tasks.Noise(stddev=0.1)),
+    policy.PatternSpec: Descriptor(lambda: policy.parse_pattern("block:4x2:max")),
     policy.Policy: Descriptor(make_policy),
     schedules.PolynomialSparsity: Descriptor(lambda: schedules.PolynomialSparsity(end_step=100)),
     callbacks.PruningSchedule: Descriptor(lambda: callbacks.PruningSchedule(end_step=10)),

@@ -36,10 +36,11 @@ def test_numpy_values_become_plain_ones():
         ("sparsity", -0.1),
         ("sparsity", float("nan")),
         ("sparsity", "0.5"),
-        ("weight_bits", 5),
+        ("weight_bits", 9),
         ("weight_bits", 8.0),
         ("weight_bits", True),
-        ("pattern", "2:5"),
+        ("pattern", "4:2"),
+        ("pattern", "block:4"),
         ("pattern", None),
     ],
 )

@@ -12,7 +12,14 @@ from tf_metacompress.errors import (
     CorruptFileError,
     InvalidArgumentError,
 )
-from tf_metacompress.policy import DEVICES, Action, DeviceProfile, action_grid, device
+from tf_metacompress.policy import (
+    DEVICES,
+    Action,
+    DeviceProfile,
+    LayerPlan,
+    action_grid,
+    device,
+)
 
 GRID = (*action_grid((0.0, 0.5), (4, 8, 16, 32)), Action(0.5, 8, "channel"))
 
@@ -24,7 +31,7 @@ def test_built_in_profiles(name, multiple):
     profile = device(name)
     assert profile.channel_multiple == multiple
     for kind in ("Conv2D", "Dense", "DepthwiseConv2D", "SeparableConv1D"):
-        assert profile.bits(kind) == (4, 8)
+        assert profile.bits(kind) == (2, 3, 4, 5, 6, 7, 8)
     assert profile.pays("size_bytes")
     assert not any(profile.pays(resource) for resource in ("flash_bytes", "macs", "latency_ms"))
     assert profile.description
@@ -37,6 +44,50 @@ def test_the_mask_leaves_what_the_device_runs(kind, bits):
     mask = profile.actions(info, GRID)
     assert mask.dtype == bool
     assert mask.tolist() == [a.weight_bits in bits and a.pattern == "unstructured" for a in GRID]
+
+
+def test_a_kind_of_pattern_stands_for_all_its_sizes():
+    info = layer("x", "Dense", (8, 8))
+    grid = [Action(pattern="2:4"), Action(pattern="1:4"), Action(0.5, 8, "block:2x2"), Action()]
+    for patterns, expected in (
+        (("2:4",), [True, False, False, False]),
+        (("N:M", "unstructured"), [True, True, False, True]),
+        (("block",), [False, False, True, False]),
+    ):
+        profile = DeviceProfile(name="d", weight_bits={"*": (8,)}, patterns=patterns)
+        assert profile.actions(info, grid).tolist() == expected
+    with pytest.raises(InvalidArgumentError, match="`pattern`"):
+        DeviceProfile(name="d", weight_bits={"*": (8,)}, patterns=("3:2",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"weight_bits": 4}, "'board'.*'x'.*weight_bits=4.*offers weights of 8 bits"),
+        ({"weight_bits": 8, "activation_bits": 4}, "activation_bits=4.*activations of 8 bits"),
+        ({"weight_bits": 8, "quantizer": "affine"}, "affine weights of 2 to 7 bits"),
+    ],
+)
+def test_what_the_device_cannot_store_is_refused_before_training(fields, message):
+    profile = DeviceProfile(name="board", weight_bits={"Dense": (2, 4, 8), "*": (8,)})
+    conv = layer("x", "Conv2D", (3, 3, 1, 8))
+    with pytest.raises(InvalidArgumentError, match=message):
+        profile.check([LayerPlan("x", **fields)], [conv])
+
+
+def test_what_the_device_can_store_passes():
+    profile = device("android-arm64")
+    infos = [layer("x", "Conv2D", (3, 3, 1, 8))]
+    for fields in (
+        {},
+        {"weight_bits": 16},
+        {"weight_bits": 3, "quantizer": "affine"},
+        {"weight_bits": 4, "quantizer": "log2"},
+        {"weight_bits": 8, "activation_bits": 32},
+    ):
+        profile.check([LayerPlan("x", **fields)], infos)
+    with pytest.raises(InvalidArgumentError, match="log2 weights of 2 to 4 bits"):
+        profile.check([LayerPlan("x", weight_bits=5, quantizer="log2")], infos)
 
 
 def test_nothing_is_left_for_a_layer_that_cannot_be_compressed():
@@ -89,16 +140,16 @@ GOOD = {"name": "d", "weight_bits": {"*": (8,)}}
         ({"name": ""}, "`name`"),
         ({"description": None}, "`description`"),
         ({"weight_bits": {"Dense": (8,)}}, "must hold '\\*'"),
-        ({"weight_bits": {"*": (5,)}}, "weight_bits"),
+        ({"weight_bits": {"*": (9,)}}, "weight_bits"),
         ({"weight_bits": {"*": ()}}, "non-empty"),
         ({"weight_bits": {"*": 8}}, "non-empty"),
         ({"weight_bits": (8,)}, "`weight_bits` must be a mapping"),
-        ({"activation_bits": (4,)}, "`activation_bits`"),
+        ({"activation_bits": (9,)}, "`activation_bits`"),
         ({"channel_multiple": 0}, "`channel_multiple`"),
         ({"sparsity_pays": {"size": True}}, "Did you mean 'size_bytes'"),
         ({"sparsity_pays": {"macs": 1}}, "bools"),
         ({"patterns": "unstructured"}, "`patterns`"),
-        ({"patterns": ("diagonal",)}, "`patterns`"),
+        ({"patterns": ("diagonal",)}, "`pattern`"),
     ],
 )
 def test_values_out_of_range_are_refused(fields, message):
@@ -116,7 +167,7 @@ def test_an_unknown_resource_is_refused():
     [
         ({"weigth_bits": 1}, "unknown key 'weigth_bits'"),
         ({"channel_multiple": 1.5}, "The device profile: `channel_multiple`"),
-        ({"weight_bits": {"*": [7]}}, "weight_bits"),
+        ({"weight_bits": {"*": [9]}}, "weight_bits"),
         ({"schema_version": 9}, "schema_version=9"),
     ],
 )

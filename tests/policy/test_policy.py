@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 
 import pytest
 from hypothesis import given
@@ -25,10 +26,12 @@ INFOS = (
 PLANS = st.builds(
     LayerPlan,
     st.text(min_size=1, max_size=8),
-    st.floats(0.0, 1.0, exclude_max=True),
+    st.just(0.0) | st.floats(0.1, 0.9),
+    st.sampled_from([2, 3, 4, 8, 16, 32]),
     st.sampled_from([4, 8, 16, 32]),
-    st.sampled_from([8, 16, 32]),
-    st.sampled_from(["unstructured", "channel", "2:4", "block"]),
+    st.sampled_from(["unstructured", "channel", "block", "block:2x8:max"]),
+    score=st.sampled_from(["magnitude", "taylor", "activation", "random"]),
+    granularity=st.sampled_from(["per_channel", "per_tensor"]),
 )
 PROVENANCE = st.dictionaries(
     st.text(), st.text() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -52,11 +55,48 @@ def test_a_layer_without_a_rule_stays_untouched():
 @given(st.lists(PLANS, unique_by=lambda plan: plan.layer, max_size=5), PROVENANCE)
 def test_plans_and_files_survive_any_names(plans, provenance):
     policy = Policy.from_plans(plans, name="p", provenance=provenance)
-    infos = [layer(plan.layer) for plan in plans]
+    infos = [layer(plan.layer, shape=(16, 16)) for plan in plans]
     assert policy.resolve(infos) == tuple(plans)
     again = Policy.from_json(policy.to_json())
     assert again == policy
     assert again.resolve(infos) == tuple(plans)
+
+
+def test_rules_of_older_files_still_load():
+    text = json.dumps(
+        {
+            "schema_version": 1,
+            "name": "old",
+            "rules": [
+                {
+                    "layers": "conv*",
+                    "sparsity": 0.5,
+                    "weight_bits": 4,
+                    "activation_bits": 8,
+                    "pattern": "unstructured",
+                }
+            ],
+            "provenance": {},
+        }
+    )
+    assert Policy.from_json(text).rules == (Rule("conv*", sparsity=0.5, weight_bits=4),)
+
+
+def test_layers_are_selected_by_expression_and_by_callable():
+    small = Rule(lambda info: info.num_weights < 100, weight_bits=4)
+    policy = Policy([Rule(re.compile(r"conv\d$"), weight_bits=8), small])
+    assert [plan.weight_bits for plan in policy.resolve(INFOS)] == [4, 8, 32]
+    with pytest.raises(InvalidArgumentError, match="callable cannot be written"):
+        policy.to_json()
+    with pytest.raises(InvalidArgumentError, match="fits no layer"):
+        Policy([Rule(lambda info: False)]).resolve(INFOS)
+
+
+def test_an_expression_survives_the_file():
+    policy = Policy([Rule(re.compile("CONV[0-9]$", re.IGNORECASE), weight_bits=8)])
+    again = Policy.from_json(policy.to_json())
+    assert again == policy and '"re:(?i)CONV[0-9]$"' in policy.to_json()
+    assert [plan.weight_bits for plan in again.resolve(INFOS)] == [8, 8, 32]
 
 
 def test_a_rule_for_no_layer_suggests_a_near_one():
@@ -163,7 +203,10 @@ def rule(**fields):
         (rule(sparsity=float("nan")), "NaN is not a number that JSON allows"),
         (rule(sparsity=float("-inf")), "-Infinity"),
         (rule(weight_bits=8.5), "`weight_bits`"),
-        (rule(activation_bits=4), "`activation_bits`"),
+        (rule(activation_bits=9), "`activation_bits`"),
+        (rule(pattern="2:4", sparsity=0.7), "`sparsity` of the pattern '2:4' is 0.5"),
+        (rule(score="taylro"), "Did you mean 'taylor'"),
+        (rule(threshold=0.0), "`threshold`"),
         (rule(pattern=3), "`pattern`"),
         (
             '{"schema_version": 1, "rules": [{"layers": "a", "layers": "b"}]}',

@@ -23,6 +23,7 @@ from tf_metacompress.policy import (
     action_grid,
     allocate,
     cost_table,
+    fitting_sparsity,
 )
 from tf_metacompress.policy import device as device_profile
 
@@ -96,16 +97,16 @@ class Problem:
         """
         choice = self.allocate(damage).choice
         plans = [
-            _plan(info.name, self.table.actions[index])
+            _plan(info, self.table.actions[index])
             for info, index in zip(self.infos, choice, strict=True)
         ]
         return Policy.from_plans(plans, name=name, provenance={"device": self.device, **provenance})
 
 
-def _plan(layer: str, action: Action) -> LayerPlan:
+def _plan(info: LayerInfo, action: Action) -> LayerPlan:
     return LayerPlan(
-        layer=layer,
-        sparsity=action.sparsity,
+        layer=info.name,
+        sparsity=fitting_sparsity(info, action.sparsity),
         weight_bits=action.weight_bits,
         pattern=action.pattern,
     )

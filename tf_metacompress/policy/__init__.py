@@ -22,8 +22,11 @@ from tf_metacompress.policy.distributions import (
 )
 from tf_metacompress.policy.latency import LatencyTable, layer_key
 from tf_metacompress.policy.layer_info import KernelInfo, LayerInfo, WeightStats
+from tf_metacompress.policy.pattern import PatternSpec, input_axis, num_units, parse_pattern
+from tf_metacompress.policy.plan_checks import fitting_sparsity
 from tf_metacompress.policy.policy import Policy
 from tf_metacompress.policy.rules import LayerPlan, Rule
+from tf_metacompress.policy.settling import allow
 from tf_metacompress.policy.size_model import quantized_bytes
 
 __all__ = [
@@ -42,19 +45,25 @@ __all__ = [
     "LatencyTable",
     "LayerInfo",
     "LayerPlan",
+    "PatternSpec",
     "Policy",
     "Rule",
     "WeightStats",
     "action_grid",
     "allocate",
+    "allow",
     "cost_table",
     "device",
     "erk",
+    "fitting_sparsity",
     "global_magnitude",
+    "input_axis",
     "lamp",
     "lamp_damage",
     "lamp_scores",
     "layer_key",
+    "num_units",
+    "parse_pattern",
     "quantized_bytes",
     "uniform",
 ]

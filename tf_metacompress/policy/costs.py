@@ -178,7 +178,7 @@ def _sizers(info: LayerInfo, kernels: Mapping[str, tuple[np.ndarray, ...]]) -> S
 
 
 def _dense(action: Action) -> Action:
-    return Action(weight_bits=action.weight_bits, pattern=action.pattern)
+    return Action(weight_bits=action.weight_bits)
 
 
 def _macs(info: LayerInfo, sizers: Sizers, actions: Sequence[Action]) -> np.ndarray:

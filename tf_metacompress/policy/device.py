@@ -1,8 +1,8 @@
 """What a device can run, and where sparsity pays on it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from tf_metacompress.policy.action import ACTIVATION_BITS, WEIGHT_BITS, Action
 from tf_metacompress.policy.budget import RESOURCES
 from tf_metacompress.policy.frozen_mapping import FrozenMapping
 from tf_metacompress.policy.layer_info import LayerInfo
+from tf_metacompress.policy.pattern import PATTERN_KINDS, parse_pattern
+from tf_metacompress.policy.rules import LayerPlan
+from tf_metacompress.policy.storage import check_storable
 from tf_metacompress.typing import Pattern
 
 
@@ -25,6 +28,16 @@ def _choices(name: str, values: object, choices: Sequence[Any]) -> tuple[Any, ..
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         raise invalid(f"`{name}` must be a non-empty sequence.", **{"values": values})
     return tuple(check_choice(name, value, choices) for value in values)
+
+
+def _patterns(values: object) -> tuple[Pattern, ...]:
+    """Checks names of structures; "N:M" and "block" mean all sizes of theirs."""
+    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        raise invalid("`patterns` must be a non-empty sequence.", patterns=values)
+    for value in values:
+        if value not in PATTERN_KINDS:
+            parse_pattern(value)
+    return tuple(values)
 
 
 def _frozen_pays(pays: object) -> FrozenMapping[str, bool]:
@@ -45,7 +58,7 @@ class DeviceProfile:
         activation_bits: Bits of activations that the device runs.
         channel_multiple: Channel counts below the next multiple of this save no time.
         sparsity_pays: By resource, whether zeros make it smaller; False where not given.
-        patterns: Structures in which the device accepts zeros.
+        patterns: Structures in which the device accepts zeros; "N:M" and "block" mean all sizes.
         description: One sentence for people.
 
     Raises:
@@ -81,7 +94,7 @@ class DeviceProfile:
             "activation_bits": _choices("activation_bits", self.activation_bits, ACTIVATION_BITS),
             "channel_multiple": check_int("channel_multiple", self.channel_multiple, 1),
             "sparsity_pays": _frozen_pays(self.sparsity_pays),
-            "patterns": _choices("patterns", self.patterns, get_args(Pattern)),
+            "patterns": _patterns(self.patterns),
         }
         for key, value in settled.items():
             object.__setattr__(self, key, value)
@@ -105,8 +118,30 @@ class DeviceProfile:
             Bool array of shape (A,); all False for a layer that cannot be compressed.
         """
         bits = self.bits(layer_info.kind) if layer_info.compressible else ()
-        allowed = [a.weight_bits in bits and a.pattern in self.patterns for a in grid]
+        allowed = [a.weight_bits in bits and self._accepts(a.pattern) for a in grid]
         return np.array(allowed, dtype=bool)
+
+    def _accepts(self, pattern: Pattern) -> bool:
+        return pattern in self.patterns or parse_pattern(pattern).kind in self.patterns
+
+    def check(self, plans: Iterable[LayerPlan], layer_infos: Iterable[LayerInfo]) -> None:
+        """Raises when the runtime of the device cannot store what plans ask for.
+
+        Zeros in any pattern can be stored, so patterns are not looked at, and neither are the
+        float widths 16 and 32.
+
+        Args:
+            plans: What is to happen to layers, as `Policy.resolve` gives it.
+            layer_infos: The layers.
+
+        Raises:
+            InvalidArgumentError: If weights or activations of a layer cannot be stored; the message
+                names the layer, what was asked for and what the device offers.
+        """
+        kinds = {info.name: info.kind for info in layer_infos}
+        for plan in plans:
+            bits = self.bits(kinds.get(plan.layer, "*"))
+            check_storable(plan, self.name, bits, self.activation_bits)
 
     def round_channels(self, num_channels: int) -> int:
         """Rounds a channel count up to what costs no more time.
@@ -159,8 +194,8 @@ class DeviceProfile:
         return strict_json.build(cls, where="The device profile", **document)
 
 
-# 4-bit levels run everywhere: dense layers pack them, all others store them in int8.
-_INT4_AND_INT8 = {"*": (4, 8)}
+# Dense layers pack 4-bit levels; all others, and all other widths, are stored in int8.
+_UP_TO_INT8 = {"*": (2, 3, 4, 5, 6, 7, 8)}
 
 DEVICES: Mapping[str, DeviceProfile] = FrozenMapping(
     {
@@ -168,21 +203,21 @@ DEVICES: Mapping[str, DeviceProfile] = FrozenMapping(
         for profile in (
             DeviceProfile(
                 name="android-arm64",
-                weight_bits=_INT4_AND_INT8,
+                weight_bits=_UP_TO_INT8,
                 channel_multiple=8,
                 sparsity_pays={"size_bytes": True},
                 description="64-bit ARM phone, XNNPACK: zeros shrink the download only.",
             ),
             DeviceProfile(
                 name="cortex-m",
-                weight_bits=_INT4_AND_INT8,
+                weight_bits=_UP_TO_INT8,
                 channel_multiple=4,
                 sparsity_pays={"size_bytes": True},
                 description="ARM microcontroller, CMSIS-NN: flash holds zeros too.",
             ),
             DeviceProfile(
                 name="x86-host",
-                weight_bits=_INT4_AND_INT8,
+                weight_bits=_UP_TO_INT8,
                 channel_multiple=16,
                 sparsity_pays={"size_bytes": True},
                 description="x86-64 computer, XNNPACK: zeros shrink the download only.",

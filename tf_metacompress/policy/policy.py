@@ -11,7 +11,8 @@ from tf_metacompress.errors import ArgumentTypeError, did_you_mean, invalid, wro
 from tf_metacompress.policy import strict_json
 from tf_metacompress.policy.frozen_mapping import FrozenMapping
 from tf_metacompress.policy.layer_info import LayerInfo
-from tf_metacompress.policy.rules import LayerPlan, Rule
+from tf_metacompress.policy.plan_checks import check_plans
+from tf_metacompress.policy.rules import REGEX, LayerPlan, Rule
 
 _RULE_KEYS = tuple(entry.name for entry in dataclasses.fields(Rule))
 
@@ -90,17 +91,19 @@ class Policy:
             One plan per compressible layer, in the order of `layer_infos`.
 
         Raises:
-            InvalidArgumentError: If a rule fits no compressible layer; near names are suggested.
+            InvalidArgumentError: If a rule fits no compressible layer (near names are suggested),
+                or a plan cannot be carried out on its layer.
             ArgumentTypeError: If `layer_infos` holds anything but `LayerInfo`.
         """
-        names = [info.name for info in _compressible(layer_infos)]
-        plans = {name: LayerPlan(name) for name in names}
+        infos = _compressible(layer_infos)
+        plans = {info.name: LayerPlan(info.name) for info in infos}
         for rule in self.rules:
-            matching = rule.matching(names)
+            matching = rule.matching(infos)
             if not matching:
                 raise _matches_nothing(rule, layer_infos)
             plans.update((name, rule.plan(name)) for name in matching)
-        return tuple(plans[name] for name in names)
+        check_plans(plans.values(), infos)
+        return tuple(plans[info.name] for info in infos)
 
     def mean_weight_bits(self, layer_infos: Sequence[LayerInfo]) -> float:
         """Gives the mean bits of a weight over all compressible kernels, zeros counted too.
@@ -109,7 +112,7 @@ class Policy:
             layer_infos: All layers of the model.
 
         Returns:
-            Bits per weight, in [4, 32]; 32 for a model with no compressible layer.
+            Bits per weight, in [2, 32]; 32 for a model with no compressible layer.
         """
         bits = [plan.weight_bits for plan in self.resolve(layer_infos)]
         return _weighted_mean(bits, layer_infos, default=32.0)
@@ -127,7 +130,18 @@ class Policy:
         return _weighted_mean(sparsities, layer_infos, default=0.0)
 
     def to_json(self) -> str:
-        """Writes the policy as JSON with a schema version."""
+        """Writes the policy as JSON with a schema version.
+
+        Raises:
+            InvalidArgumentError: If a rule picks its layers by a callable.
+        """
+        for rule in self.rules:
+            if callable(rule.layers):
+                raise invalid(
+                    "A rule whose `layers` is a callable cannot be written to a file.",
+                    "Use a name, a pattern or a regular expression.",
+                    layers=rule.layers,
+                )
         return strict_json.to_text(
             {
                 "name": self.name,
@@ -219,7 +233,7 @@ def _not_layer_info(info: object) -> ArgumentTypeError:
 
 
 def _matches_nothing(rule: Rule, layer_infos: Sequence[LayerInfo]) -> Exception:
-    others = rule.matching(info.name for info in layer_infos if not info.compressible)
+    others = rule.matching(info for info in layer_infos if not info.compressible)
     if others:
         return invalid(
             f"A rule fits only layers that cannot be compressed: {', '.join(others)}.",
@@ -228,7 +242,8 @@ def _matches_nothing(rule: Rule, layer_infos: Sequence[LayerInfo]) -> Exception:
         )
     known = [info.name for info in layer_infos if info.compressible]
     short = [name.rpartition("/")[2] for name in known]
-    hint = did_you_mean(rule.layers.strip("*"), known + short)
+    text = "" if callable(rule.layers) else rule.layers.removeprefix(REGEX).strip("*")
+    hint = did_you_mean(text, known + short) if text else ""
     listed = f"The layers are: {', '.join(known[:8])}{', …' if len(known) > 8 else ''}."
     return invalid("A rule fits no layer.", f"{hint} {listed}".strip(), layers=rule.layers)
 

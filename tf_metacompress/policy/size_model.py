@@ -25,8 +25,8 @@ MAX_SAMPLE = 65_536
 _BLOCK = 4_096
 _GZIP_LEVEL = 9
 _FAST = 4
-_INT4_STEP = np.int8(18)
-"""Units of an int8 kernel between two levels of the 4-bit grid."""
+_INT8_LEVELS = 127
+_PACKED_BITS = 4
 
 _PACKED_GROWTH, _SPREAD_GROWTH = 1.04, 1.07
 """Growth of 4-bit kernels, packed or not, when gzip codes them together with the other data."""
@@ -149,7 +149,8 @@ class KernelSizer:
 
     def flash_bytes(self, action: Action) -> float:
         """Gives bytes of the weights alone in the file, where zeros take as much as others."""
-        bits = action.weight_bits if self._packed_int4 else max(action.weight_bits, 8)
+        packed = self._packed_int4 and action.weight_bits == _PACKED_BITS
+        bits = action.weight_bits if packed else max(action.weight_bits, 8)
         return float(math.ceil(self._whole.values.size * bits / 8))
 
     def channel_bytes(self, action: Action) -> tuple[float, float]:
@@ -165,15 +166,20 @@ class KernelSizer:
         return download, flash
 
     def _stored(self, weights: "_Weights", action: Action) -> bytes:
-        levels = weights.levels(self._threshold(action), action.weight_bits)
-        if action.weight_bits != 4:
+        bits = action.weight_bits
+        levels = weights.levels(self._threshold(action), bits)
+        if bits >= 8:
             return levels.tobytes()
-        return _packed(levels) if self._packed_int4 else (levels * _INT4_STEP).tobytes()
+        if bits == _PACKED_BITS and self._packed_int4:
+            return _packed(levels)
+        # Units of an int8 kernel between two levels of the coarser grid.
+        return (levels * np.int8(_INT8_LEVELS // (2 ** (bits - 1) - 1))).tobytes()
 
     def _growth(self, action: Action) -> float:
-        if action.weight_bits != 4:
+        if action.weight_bits >= 8:
             return 1.0
-        return _PACKED_GROWTH if self._packed_int4 else _SPREAD_GROWTH
+        packed = action.weight_bits == _PACKED_BITS and self._packed_int4
+        return _PACKED_GROWTH if packed else _SPREAD_GROWTH
 
     def _threshold(self, action: Action) -> float:
         """Gives the magnitude up to which weights are removed; negative when none are."""
