@@ -6,14 +6,16 @@ import keras
 
 from tf_metacompress.anatomy import (
     check_keras_model,
-    describe,
+    describe_calls,
     followers,
     kind_of,
+    only_clips,
     quantization_points,
+    result_bounds,
     trace,
 )
 from tf_metacompress.errors import UnsupportedModelError, wrong_type
-from tf_metacompress.layer_tree import is_redirected, leaf_layers
+from tf_metacompress.layer_tree import inner_layers, is_redirected, leaf_layers
 from tf_metacompress.policy import LayerPlan, Policy
 from tf_metacompress.wrappers import CompressedModel, LayerCompressor
 
@@ -33,7 +35,8 @@ def copy_model(model: keras.Model) -> keras.Model:
         UnsupportedModelError: When the model's class cannot be made again from its config.
     """
     try:
-        copy = type(model).from_config(model.get_config())
+        with keras.saving.custom_object_scope(_own_classes(model)):
+            copy = type(model).from_config(model.get_config())
     except (NotImplementedError, TypeError) as error:
         raise _cannot_be_copied(model, str(error)) from error
     if not copy.built:
@@ -44,6 +47,12 @@ def copy_model(model: keras.Model) -> keras.Model:
     for source, target in zip(model.variables, copy.variables, strict=True):
         target.assign(source)
     return copy
+
+
+def _own_classes(model: keras.Model) -> dict[str, type]:
+    """Classes of the user's layers, which need not be registered with Keras to be copied."""
+    classes = {type(layer).__name__: type(layer) for layer in inner_layers(model).values()}
+    return {name: found for name, found in classes.items() if not hasattr(keras.layers, name)}
 
 
 def _cannot_be_copied(model: keras.Model, reason: str) -> UnsupportedModelError:
@@ -79,8 +88,8 @@ def make_compressors(model: keras.Model, policy: Policy) -> tuple[LayerCompresso
         raise wrong_type("`policy` must be a Policy.", policy=policy)
     check_keras_model(model)
     _check_not_compressed(model)
-    plans = {plan.layer: plan for plan in policy.resolve(describe(model))}
     calls = trace(model)
+    plans = {plan.layer: plan for plan in policy.resolve(describe_calls(model, calls))}
     points, batch_norms = quantization_points(calls), followers(calls)
     paths = {id(layer): path for path, layer in leaf_layers(model).items()}
     quantizes = any(plan.weight_bits < 32 for plan in plans.values())
@@ -96,6 +105,8 @@ def make_compressors(model: keras.Model, policy: Policy) -> tuple[LayerCompresso
             kernels=kind_of(layer).kernels if path in plans else {},
             batch_norm=paths[id(batch_norms[path])] if path in batch_norms else None,
             quantize_output=path in points,
+            bounds=result_bounds(layer),
+            only_clips=only_clips(layer),
         )
         compressors.append(compressor)
     return tuple(compressors)

@@ -5,10 +5,11 @@ from tf_metacompress.anatomy.checks import check_keras_model
 from tf_metacompress.anatomy.describe import (
     compressible_layers,
     describe,
+    describe_calls,
     kernel_arrays,
     select_compressible,
 )
-from tf_metacompress.anatomy.fusion import quantization_points
+from tf_metacompress.anatomy.fusion import only_clips, quantization_points, result_bounds
 from tf_metacompress.anatomy.kinds import KINDS, Kind, kind_of, register_kind
 from tf_metacompress.anatomy.outputs import classification_loss, gives_probabilities
 from tf_metacompress.anatomy.trace import LayerCall, trace
@@ -21,13 +22,16 @@ __all__ = [
     "classification_loss",
     "compressible_layers",
     "describe",
+    "describe_calls",
     "followers",
     "gain_array",
     "gives_probabilities",
     "kernel_arrays",
     "kind_of",
+    "only_clips",
     "quantization_points",
     "register_kind",
+    "result_bounds",
     "select_compressible",
     "trace",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import keras
 
-from tf_metacompress.anatomy.batch_norm import consumers, followers, is_linear
+from tf_metacompress.anatomy.batch_norm import consumers, followers, is_linear, only_reader
 from tf_metacompress.anatomy.kinds import kind_of
 from tf_metacompress.anatomy.trace import LayerCall
 
@@ -26,18 +26,42 @@ _SHAPE_ONLY = (
 )
 
 
-def _is_fused_activation(layer: keras.layers.Layer) -> bool:
+def only_clips(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a ReLU or a ReLU6 and nothing else, which a device fuses.
+
+    Args:
+        layer: Any Keras layer.
+
+    Returns:
+        True for such a layer, under whatever class Keras has for it.
+    """
     if isinstance(layer, keras.layers.ReLU):
         return layer.max_value in (None, 6.0) and not layer.negative_slope and not layer.threshold
-    activation = getattr(layer, "activation", None)
-    name = getattr(activation, "__name__", "")
+    name = getattr(getattr(layer, "activation", None), "__name__", "")
     return isinstance(layer, keras.layers.Activation) and name in _FUSED_ACTIVATIONS
+
+
+def result_bounds(layer: keras.layers.Layer) -> tuple[float | None, float | None]:
+    """Gives the least and greatest value that the activation of a layer lets through.
+
+    Args:
+        layer: Any Keras layer.
+
+    Returns:
+        (0, None) behind a ReLU, (0, 6) behind a ReLU6, else (None, None).
+    """
+    name = getattr(getattr(layer, "activation", None), "__name__", "")
+    if not only_clips(layer) and name not in _FUSED_ACTIVATIONS:
+        return None, None
+    ends_at_six = name == "relu6" or getattr(layer, "max_value", None) == 6.0
+    return 0.0, 6.0 if ends_at_six else None
 
 
 def _absorbs(layer: keras.layers.Layer) -> bool:
     """Whether the operator of a layer can run an activation behind it as its own."""
+    kind = kind_of(layer)
     fuses = (keras.layers.BatchNormalization, keras.layers.Add)
-    return is_linear(layer) and (kind_of(layer) is not None or isinstance(layer, fuses))
+    return is_linear(layer) and (isinstance(layer, fuses) if kind is None else kind.folds)
 
 
 def _ends_in_softmax(layer: keras.layers.Layer) -> bool:
@@ -67,9 +91,8 @@ def quantization_points(calls: Sequence[LayerCall]) -> frozenset[str]:
             continue
         if call.path in folded or not call.is_float_tensor:
             continue
-        following = [calls[reader].layer for reader in readers[index]]
-        is_only_read = len(following) == 1 and not call.is_output
-        if is_only_read and _absorbs(layer) and _is_fused_activation(following[0]):
+        reader = only_reader(calls, readers, index)
+        if reader is not None and _absorbs(layer) and only_clips(reader):
             continue
         points.add(call.path)
     return frozenset(points)

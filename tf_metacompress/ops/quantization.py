@@ -113,12 +113,13 @@ def fake_quantize_weights(
 
 
 def fake_quantize_affine(
-    x: tf.Tensor, range_min: tf.Tensor, range_max: tf.Tensor, num_bits: int = 8
+    x: tf.Tensor, range_min: tf.Tensor | float, range_max: tf.Tensor, num_bits: int = 8
 ) -> tf.Tensor:
     """Puts activations on an asymmetric grid over a range, with a straight-through gradient.
 
     The range is widened to contain zero and nudged so that zero is a grid point. The gradient is
-    one inside the range and zero where a value was clipped.
+    one inside the range and zero where a value was clipped. With `range_min=0.0` this computes a
+    ReLU as well.
 
     Paper: Jacob et al. 2018, arXiv:1712.05877.
 
@@ -126,7 +127,7 @@ def fake_quantize_affine(
         x: Activations, any shape, floating.
         range_min: Scalar, smallest value to represent.
         range_max: Scalar, largest value to represent.
-        num_bits: Bits of an activation.
+        num_bits: Bits of an activation, 2 to 16.
 
     Returns:
         Activations of the same shape and dtype on the grid.
@@ -136,30 +137,39 @@ def fake_quantize_affine(
         >>> fake_quantize_affine(x, 0.0, 255.0).numpy().tolist()
         [0.0, 100.0, 255.0]
     """
+    check_choice("num_bits", num_bits, NUM_BITS)
     low = tf.minimum(tf.cast(range_min, x.dtype), 0.0)
     high = tf.maximum(tf.cast(range_max, x.dtype), 0.0)
     steps = float(2**num_bits - 1)
     scale = (high - low) / steps
     scale = tf.where(scale > 0, scale, tf.ones_like(scale))
-    zero_point = tf.round(-low / scale)
-    return _round_within(
-        x, tf.stop_gradient(scale), tf.stop_gradient(zero_point), tf.constant(steps, x.dtype)
-    )
+    low = -tf.round(-low / scale) * scale
+    high = low + steps * scale
+    return _round_within(num_bits)(x, tf.stop_gradient(low), tf.stop_gradient(high))
 
 
-@tf.custom_gradient
-def _round_within(
-    x: tf.Tensor, scale: tf.Tensor, zero_point: tf.Tensor, steps: tf.Tensor
-) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor | None, ...]]]:
-    """Rounds to the grid; one compare-and-select back, where plain ops would keep five tensors.
+_GradientFunction = Callable[[tf.Tensor], tuple[tf.Tensor | None, ...]]
+_JUST_BELOW_SIX = 6.0 * (1.0 - 2.0**-20)
 
-    The gradient is linear in what comes in, so its own derivatives are exact.
+
+def _round_within(num_bits: int) -> Callable[..., tf.Tensor]:
+    """Rounds to the grid between two of its points: one pass forward, two passes back.
+
+    The pass back is that of ReLU6, onto whose interval the range is mapped. It is linear in what
+    comes in and TensorFlow knows its derivative, so second-order gradients are exact.
     """
-    low, high = -zero_point * scale, (steps - zero_point) * scale
-    rounded = tf.round(tf.clip_by_value(x, low, high) / scale) * scale
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
-        inside = tf.logical_and(x >= low, x <= high)
-        return tf.where(inside, upstream, tf.zeros_like(upstream)), None, None, None
+    @tf.custom_gradient
+    def rounded(
+        x: tf.Tensor, low: tf.Tensor, high: tf.Tensor
+    ) -> tuple[tf.Tensor, _GradientFunction]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+            features = (x - low) * (_JUST_BELOW_SIX / (high - low))
+            return tf.raw_ops.Relu6Grad(gradients=upstream, features=features), None, None
 
-    return rounded, gradient
+        if x.dtype == tf.float32:
+            return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits), gradient
+        scale = (high - low) / float(2**num_bits - 1)
+        return tf.round((tf.clip_by_value(x, low, high) - low) / scale) * scale + low, gradient
+
+    return rounded

@@ -5,10 +5,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_metacompress.errors import check_choice, check_fraction
+from tf_metacompress.errors import check_choice, check_fraction, check_positive, invalid
 from tf_metacompress.ops import NUM_BITS, fake_quantize_affine
 
 Layer = keras.layers.Layer
+
+
+def _check_bounds(minimum: float | None, maximum: float | None) -> None:
+    if minimum is not None and not minimum <= 0.0:
+        raise invalid("`minimum` must be at most 0, or None.", minimum=minimum)
+    if maximum is not None:
+        check_positive("maximum", maximum)
 
 
 @keras.saving.register_keras_serializable(package="tf_metacompress")
@@ -16,17 +23,21 @@ class ActivationRange(Layer):
     """Learns the range of a tensor while training and rounds it to the grid of that range.
 
     The range is the moving average of each batch's minimum and maximum. It stands still at
-    inference and once frozen. Before the first training batch the tensor passes unchanged.
+    inference and once frozen. Before the first training batch the tensor is only clipped to its
+    bounds.
 
     Paper: Jacob et al. 2018, arXiv:1712.05877.
 
     Args:
         num_bits: Bits of an activation, 2 to 16.
         momentum: Weight of the old range in the moving average, in [0, 1).
+        minimum: Bound that the tensor does not fall below, at most 0, or None. With 0 this computes
+            a ReLU at no further cost.
+        maximum: Bound that it does not exceed, above 0, or None; 6 for a ReLU6.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Raises:
-        InvalidArgumentError: If `num_bits` or `momentum` is out of range.
+        InvalidArgumentError: If an argument is out of range.
 
     Example:
         >>> quantize = ActivationRange(num_bits=2)
@@ -35,15 +46,24 @@ class ActivationRange(Layer):
         [[0.0, 0.0, 1.5]]
     """
 
-    def __init__(self, num_bits: int = 8, momentum: float = 0.95, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_bits: int = 8,
+        momentum: float = 0.95,
+        minimum: float | None = None,
+        maximum: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_choice("num_bits", num_bits, NUM_BITS)
         check_fraction("momentum", momentum)
+        _check_bounds(minimum, maximum)
         super().__init__(autocast=False, **{"dtype": "float32", **kwargs})
         self.num_bits = num_bits
         self.momentum = momentum
+        self.minimum = minimum
+        self.maximum = maximum
         self.range_min = self._state("range_min")
         self.range_max = self._state("range_max")
-        self.num_updates = self._state("num_updates")
         self.frozen = self._state("frozen")
         self.built = True
 
@@ -64,31 +84,41 @@ class ActivationRange(Layer):
         """
         x = tf.cast(inputs, tf.float32)
         if training:
-            self._update(tf.reduce_min(x), tf.reduce_max(x))
-        quantized = tf.cond(
-            tf.convert_to_tensor(self.num_updates) > 0,
-            lambda: fake_quantize_affine(
-                x,
-                tf.convert_to_tensor(self.range_min),
-                tf.convert_to_tensor(self.range_max),
-                self.num_bits,
-            ),
-            lambda: x,
-        )
-        return tf.cast(quantized, inputs.dtype)
+            self._update(x)
+            return tf.cast(self._rounded(x), inputs.dtype)
+        passed = tf.cond(self._has_range(), lambda: self._rounded(x), lambda: self._clipped(x))
+        return tf.cast(passed, inputs.dtype)
 
-    def _update(self, batch_min: tf.Tensor, batch_max: tf.Tensor) -> None:
-        first = tf.convert_to_tensor(self.num_updates) == 0
-        frozen = tf.convert_to_tensor(self.frozen) > 0
-        share = tf.where(first, 1.0, tf.where(frozen, 0.0, 1.0 - self.momentum))
-        for variable, value in ((self.range_min, batch_min), (self.range_max, batch_max)):
-            old = tf.convert_to_tensor(variable)
-            variable.assign(old + share * (tf.stop_gradient(value) - old))
-        self.num_updates.assign(tf.convert_to_tensor(self.num_updates) + 1.0)
+    def _has_range(self) -> tf.Tensor:
+        return tf.convert_to_tensor(self.range_max) > tf.convert_to_tensor(self.range_min)
+
+    def _rounded(self, x: tf.Tensor) -> tf.Tensor:
+        low = 0.0 if self.minimum == 0.0 else tf.convert_to_tensor(self.range_min)
+        return fake_quantize_affine(x, low, tf.convert_to_tensor(self.range_max), self.num_bits)
+
+    def _clipped(self, x: tf.Tensor) -> tf.Tensor:
+        x = x if self.minimum is None else tf.maximum(x, self.minimum)
+        return x if self.maximum is None else tf.minimum(x, self.maximum)
+
+    def _update(self, x: tf.Tensor) -> None:
+        share = (1.0 - self.momentum) * (1.0 - tf.convert_to_tensor(self.frozen))
+        share = tf.where(self._has_range(), share, 1.0)
+        extremes = [(self.range_max, tf.reduce_max(x))]
+        if self.minimum != 0.0:
+            extremes.append((self.range_min, tf.reduce_min(x)))
+        for variable, value in extremes:
+            value = tf.stop_gradient(self._clipped(value))
+            variable.assign_add(share * (value - tf.convert_to_tensor(variable)))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""
-        return {**super().get_config(), "num_bits": self.num_bits, "momentum": self.momentum}
+        return {
+            **super().get_config(),
+            "num_bits": self.num_bits,
+            "momentum": self.momentum,
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ActivationRange":

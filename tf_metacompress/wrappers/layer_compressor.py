@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.errors import invalid
-from tf_metacompress.layer_tree import Call, call_with_weights, redirect, restore
+from tf_metacompress.layer_tree import Call, call_with_weights, redirect, restore, weight_of
 from tf_metacompress.ops import (
     fake_quantize_weights,
     folding_gain,
@@ -61,6 +61,9 @@ class LayerCompressor(Layer):
         batch_norm: Path of the BatchNormalization folded into the last kernel, or None. Masks
             are chosen by the folded magnitude.
         quantize_output: Whether the result is an int8 tensor on the device.
+        bounds: Least and greatest value of the result, None where it has none: (0, 6) for a ReLU6.
+        only_clips: Whether the layer does nothing but clip to its bounds. Its quantised result is
+            then computed in one step, without calling it.
         **kwargs: Passed to `keras.layers.Layer`.
     """
 
@@ -70,6 +73,8 @@ class LayerCompressor(Layer):
         kernels: Mapping[str, Sequence[int]],
         batch_norm: str | None = None,
         quantize_output: bool = False,
+        bounds: Sequence[float | None] = (None, None),
+        only_clips: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **{"dtype": "float32", **kwargs})
@@ -77,10 +82,13 @@ class LayerCompressor(Layer):
         self.kernels = {name: tuple(axis) for name, axis in kernels.items()}
         self.batch_norm = batch_norm
         self.quantize_output = quantize_output
+        self.bounds = tuple(bounds)
+        self.only_clips = only_clips
         self.masks: dict[str, keras.Variable] = {}
         bits = plan.activation_bits
         wanted = quantize_output and bits < _FLOAT_BITS
-        self.output_range = ActivationRange(bits) if wanted else None
+        low, high = self.bounds
+        self.output_range = ActivationRange(bits, minimum=low, maximum=high) if wanted else None
         self._target: _Target | None = None
 
     @property
@@ -107,7 +115,7 @@ class LayerCompressor(Layer):
             if name not in self.masks:
                 self.masks[name] = self.add_weight(
                     name=f"{name}_mask",
-                    shape=getattr(self.layer, name).shape,
+                    shape=weight_of(self.layer, name).shape,
                     initializer="ones",
                     trainable=False,
                     dtype="float32",
@@ -121,6 +129,8 @@ class LayerCompressor(Layer):
 
     def _compressed_call(self, call: Call) -> Call:
         def compressed_call(*args: Any, **kwargs: Any) -> Any:
+            if self.only_clips and self.output_range is not None:
+                return self.output_range(*args, **kwargs)
             substitutes = self(_NOTHING)
             if substitutes:
                 outputs = call_with_weights(self.layer, call, substitutes, *args, **kwargs)
@@ -156,7 +166,7 @@ class LayerCompressor(Layer):
             return {}
         kernels = {}
         for name, axis in self.kernels.items():
-            kernel = tf.convert_to_tensor(getattr(self.layer, name))
+            kernel = tf.convert_to_tensor(weight_of(self.layer, name))
             if name in self.masks:
                 kernel = kernel * tf.convert_to_tensor(self.masks[name])
             if bits < _FLOAT_BITS:
@@ -173,7 +183,7 @@ class LayerCompressor(Layer):
         last = list(self.kernels)[-1] if self.kernels else ""
         for name, mask in self.masks.items():
             gain = self._gain(name) if name == last else None
-            scores = magnitude_scores(tf.convert_to_tensor(getattr(self.layer, name)), gain)
+            scores = magnitude_scores(tf.convert_to_tensor(weight_of(self.layer, name)), gain)
             mask.assign(top_k_mask(scores, self.plan.sparsity * fraction))
 
     def complete_masks(self) -> None:
@@ -196,7 +206,7 @@ class LayerCompressor(Layer):
             tf.convert_to_tensor(batch_norm.gamma) if batch_norm.scale else None,
             tf.convert_to_tensor(batch_norm.moving_variance),
             batch_norm.epsilon,
-            getattr(self.layer, name).shape,
+            weight_of(self.layer, name).shape,
             self.kernels[name],
         )
 
@@ -207,7 +217,7 @@ class LayerCompressor(Layer):
             layer: This compressor's layer, or its copy in another model.
         """
         for name, kernel in self.compressed_kernels().items():
-            getattr(layer, name).assign(kernel)
+            weight_of(layer, name).assign(kernel)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this compressor again."""
@@ -217,6 +227,8 @@ class LayerCompressor(Layer):
             "kernels": {name: list(axis) for name, axis in self.kernels.items()},
             "batch_norm": self.batch_norm,
             "quantize_output": self.quantize_output,
+            "bounds": list(self.bounds),
+            "only_clips": self.only_clips,
         }
 
     @classmethod
