@@ -8,12 +8,15 @@ import tensorflow as tf
 from tests.small_models import conv_net, nested_net, shared_net, subclassed_net
 from tf_metacompress.layer_tree import (
     call_with_weights,
+    composite_layers,
     inner_layers,
     is_redirected,
     leaf_layers,
+    own_weights,
     redirect,
     redirected,
     restore,
+    weight_of,
 )
 
 layers = keras.layers
@@ -79,11 +82,46 @@ def test_layers_inside_layers_are_found_too():
     wrapped = layers.TimeDistributed(layers.Dense(2, name="inside"), name="each")
     nested = keras.Sequential([keras.Input((3, 4)), block, wrapped], name="nested")
     model = keras.Sequential([keras.Input((3, 4)), nested, layers.Dense(1, name="head")])
-    assert list(leaf_layers(model)) == ["nested/block", "nested/each/inside", "head"]
-    assert set(inner_layers(model)) == {
-        "nested", "nested/block", "nested/block/dense", "nested/block/relu",
-        "nested/block/dense_1", "nested/block/hidden", "nested/each", "nested/each/inside", "head",
+    leaves = {
+        "nested/block/dense", "nested/block/relu", "nested/block/dense_1", "nested/block/hidden",
+        "nested/each/inside", "head",
     }  # fmt: skip
+    assert set(leaf_layers(model)) == leaves
+    assert set(inner_layers(model)) == {"nested", "nested/block", "nested/each", *leaves}
+    assert composite_layers(model) == {}
+
+
+def test_weights_beside_inner_layers_are_found():
+    class Gate(Block):
+        def build(self, shape):
+            super().build(shape)
+            self.gate = self.add_weight(name="gate", shape=(3,))
+
+    gate = Gate(name="block")
+    model = keras.Sequential([keras.Input((3, 4)), gate])
+    assert composite_layers(model) == {"block": gate}
+    assert own_weights(gate) == [gate.gate]
+    assert own_weights(gate.first) == [gate.first.kernel, gate.first.bias]
+
+
+def test_a_recurrent_layer_is_a_leaf_and_its_cell_an_inner_layer():
+    lstm = layers.LSTM(2, name="lstm")
+    model = keras.Sequential([keras.Input((3, 4)), layers.Bidirectional(lstm, name="both")])
+    assert list(leaf_layers(model)) == ["both/forward_lstm", "both/backward_lstm"]
+    assert "both/forward_lstm/lstm_cell" in {
+        path.replace(lstm.cell.name, "lstm_cell") for path in inner_layers(model)
+    }
+    forward = leaf_layers(model)["both/forward_lstm"]
+    assert weight_of(forward, "cell.recurrent_kernel") is forward.cell.recurrent_kernel
+
+
+def test_attention_is_made_of_its_projections():
+    inputs = keras.Input((3, 4))
+    attention = layers.MultiHeadAttention(2, 2, name="attention")
+    leaves = leaf_layers(keras.Model(inputs, attention(inputs, inputs)))
+    assert {path for path, layer in leaves.items() if layer.weights} == {
+        f"attention/{name}" for name in ("query", "key", "value", "attention_output")
+    }
 
 
 def plus_one(call):

@@ -6,6 +6,7 @@ Functional, nested and subclassed models, once or several times, without rebuild
 """
 
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,10 +17,22 @@ import tensorflow as tf
 Call = Callable[..., Any]
 
 
-def _children(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+def _children(layer: keras.layers.Layer, into_cells: bool = False) -> list[keras.layers.Layer]:
     if isinstance(layer, keras.Model):
         return list(layer.layers)
-    return [layer.layer] if isinstance(layer, keras.layers.Wrapper) else []
+    if isinstance(layer, keras.layers.RNN) and not into_cells:
+        return []
+    return list(_layers_in(list(vars(layer).values())))
+
+
+def _layers_in(values: Iterable[Any]) -> Iterator[keras.layers.Layer]:
+    for value in values:
+        if isinstance(value, keras.layers.Layer):
+            yield value
+        elif isinstance(value, dict):
+            yield from _layers_in(value.values())
+        elif isinstance(value, (list, tuple)):
+            yield from _layers_in(value)
 
 
 def _unused(path: str, used: Mapping[str, Any]) -> str:
@@ -29,6 +42,9 @@ def _unused(path: str, used: Mapping[str, Any]) -> str:
 
 def leaf_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
     """Lists the innermost layers of a model by path.
+
+    Layers inside custom layers, attention blocks and wrappers are found too, through the attributes
+    that hold them. A recurrent layer acts as a whole: its cell is not listed.
 
     Args:
         model: Any Keras 3 model.
@@ -43,62 +59,79 @@ def leaf_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
         >>> list(leaf_layers(keras.Sequential([keras.Input((3,)), head])))
         ['head/dense']
     """
+    return {path: layer for path, layer in _tree(model).items() if not _children(layer)}
+
+
+def composite_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Lists the layers of a model that hold other layers and weights of their own besides.
+
+    Args:
+        model: Any Keras 3 model.
+
+    Returns:
+        Paths to layers; `leaf_layers` lists what is inside them.
+    """
+    return {
+        path: layer
+        for path, layer in _tree(model).items()
+        if _children(layer) and own_weights(layer)
+    }
+
+
+def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Lists the weights of a layer that belong to no layer inside it.
+
+    Args:
+        layer: Any Keras layer.
+
+    Returns:
+        Variables.
+    """
+    inner = {id(weight) for child in _children(layer) for weight in child.weights}
+    return [weight for weight in layer.weights if id(weight) not in inner]
+
+
+def weight_of(layer: keras.layers.Layer, name: str) -> keras.Variable:
+    """Finds a weight of a layer.
+
+    Args:
+        layer: A built layer.
+        name: Its attribute; "cell.kernel" for the kernel of a recurrent layer's cell.
+
+    Returns:
+        The variable.
+    """
+    return operator.attrgetter(name)(layer)
+
+
+def _tree(model: keras.Model, into_cells: bool = False) -> dict[str, keras.layers.Layer]:
+    """All layers of a model by path, each once, containing ones before what they hold."""
     found: dict[str, keras.layers.Layer] = {}
-    seen: set[int] = set()
+    seen: set[int] = {id(model)}
 
     def visit(layer: keras.layers.Layer, prefix: str) -> None:
-        for child in _children(layer):
+        for child in _children(layer, into_cells):
             if id(child) in seen or isinstance(child, keras.layers.InputLayer):
                 continue
             seen.add(id(child))
-            path = f"{prefix}{child.name}"
-            if _children(child):
-                visit(child, f"{path}/")
-            else:
-                found[_unused(path, found)] = child
+            path = _unused(f"{prefix}{child.name}", found)
+            found[path] = child
+            visit(child, f"{path}/")
 
     visit(model, "")
     return found
 
 
 def inner_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Lists all layers of a model by path, those inside custom layers too.
-
-    `leaf_layers` ends at a custom layer, which is acted on as a whole; this goes on into the layers
-    that it holds in its attributes, in lists and in dicts.
+    """Lists all layers of a model by path: innermost ones, those that hold them, and cells.
 
     Args:
         model: Any Keras 3 model.
 
     Returns:
-        Paths to layers, the containing layers among them.
+        Paths to layers.
     """
-    found: dict[str, keras.layers.Layer] = {}
-    seen: set[int] = {id(model)}
-
-    def visit(value: Any, prefix: str) -> None:
-        if isinstance(value, keras.layers.Layer):
-            if id(value) not in seen:
-                seen.add(id(value))
-                path = _unused(f"{prefix}{value.name}", found)
-                found[path] = value
-                visit_all(_held(value), f"{path}/")
-        elif isinstance(value, dict):
-            visit_all(value.values(), prefix)
-        elif isinstance(value, (list, tuple)):
-            visit_all(value, prefix)
-
-    def visit_all(values: Iterable[Any], prefix: str) -> None:
-        for value in values:
-            visit(value, prefix)
-
-    visit_all(_held(model), "")
-    return found
-
-
-def _held(layer: keras.layers.Layer) -> list[Any]:
-    """What may hold the layers inside a layer."""
-    return list(layer.layers if isinstance(layer, keras.Model) else vars(layer).values())
+    return _tree(model, into_cells=True)
 
 
 def redirect(layer: keras.layers.Layer, call: Callable[[Call], Call]) -> None:
@@ -167,7 +200,7 @@ def call_with_weights(
     Returns:
         What `call` returns.
     """
-    replaced = {id(getattr(layer, name)): value for name, value in substitutes.items()}
+    replaced = {id(weight_of(layer, name)): value for name, value in substitutes.items()}
     mapping = [
         (variable, replaced.get(id(variable), tf.convert_to_tensor(variable)))
         for variable in layer.variables

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tf_metacompress.anatomy import kind_of
-from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.layer_tree import leaf_layers, weight_of
 from tf_metacompress.wrappers import CompressedModel, compressor_of
 
 
@@ -45,7 +45,7 @@ def measure_sparsity(model: keras.Model) -> SparsityReport:
         kind = kind_of(layer)
         if kind is None:
             continue
-        kernels = {name: getattr(layer, name) for name in kind.kernels}
+        kernels = {name: weight_of(layer, name) for name in kind.kernels}
         compressor = compressor_of(layer)
         if compressor is not None:
             kernels |= compressor.compressed_kernels()

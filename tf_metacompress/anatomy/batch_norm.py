@@ -28,6 +28,25 @@ def consumers(calls: Sequence[LayerCall]) -> dict[int, list[int]]:
     return readers
 
 
+def only_reader(
+    calls: Sequence[LayerCall], readers: dict[int, list[int]], index: int
+) -> keras.layers.Layer | None:
+    """Finds the layer that alone reads the result of a call.
+
+    Args:
+        calls: A trace.
+        readers: What `consumers` gave for it.
+        index: Position of the call.
+
+    Returns:
+        The layer, or None if several layers, a plain operator or the caller of the model read it.
+    """
+    call = calls[index]
+    if len(readers[index]) != 1 or call.is_output or call.read_by_op:
+        return None
+    return calls[readers[index][0]].layer
+
+
 def is_linear(layer: keras.layers.Layer) -> bool:
     """Whether a layer applies no activation of its own."""
     return getattr(layer, "activation", None) in (None, keras.activations.linear)
@@ -36,8 +55,8 @@ def is_linear(layer: keras.layers.Layer) -> bool:
 def followers(calls: Sequence[LayerCall]) -> dict[str, keras.layers.BatchNormalization]:
     """Finds the BatchNormalization that will be folded into each kernel.
 
-    It must be the only reader of a linear layer of a known kind, called once, on the last axis,
-    whose own result the model does not return.
+    It must be the only reader, plain operators included, of a linear layer whose kind folds, called
+    once, on the last axis, whose own result the model does not return.
 
     Args:
         calls: A trace.
@@ -51,12 +70,14 @@ def followers(calls: Sequence[LayerCall]) -> dict[str, keras.layers.BatchNormali
         times_called[call.path] = times_called.get(call.path, 0) + 1
     found = {}
     for index, call in enumerate(calls):
-        if len(readers[index]) != 1 or times_called[call.path] != 1 or call.is_output:
+        reader = only_reader(calls, readers, index)
+        if reader is None or times_called[call.path] != 1:
             continue
-        reader = calls[readers[index][0]].layer
+        kind = kind_of(call.layer)
         if (
             isinstance(reader, keras.layers.BatchNormalization)
-            and kind_of(call.layer)
+            and kind is not None
+            and kind.folds
             and is_linear(call.layer)
             and reader.axis in (-1, len(call.output_shape) - 1)
         ):

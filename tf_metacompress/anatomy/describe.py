@@ -1,7 +1,7 @@
 """`describe`: what a model consists of, as frozen data."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -11,6 +11,13 @@ from tf_metacompress.anatomy.checks import check_keras_model
 from tf_metacompress.anatomy.kinds import KINDS, Kind, kind_of
 from tf_metacompress.anatomy.trace import LayerCall, trace
 from tf_metacompress.errors import UnsupportedModelError
+from tf_metacompress.layer_tree import (
+    composite_layers,
+    inner_layers,
+    leaf_layers,
+    own_weights,
+    weight_of,
+)
 from tf_metacompress.policy import KernelInfo, LayerInfo, WeightStats
 
 Kernels = tuple[np.ndarray, ...]
@@ -18,7 +25,7 @@ Kernels = tuple[np.ndarray, ...]
 
 def _folded(layer: keras.layers.Layer, kind: Kind, path: str, batch_norms: dict) -> Kernels:
     """Kernels as deployed; of several, BatchNormalization folds into the last."""
-    arrays = [np.asarray(getattr(layer, name), np.float32) for name in kind.kernels]
+    arrays = [np.asarray(weight_of(layer, name), np.float32) for name in kind.kernels]
     axes = list(kind.kernels.values())[-1]
     if path in batch_norms:
         arrays[-1] = arrays[-1] * gain_array(batch_norms[path], arrays[-1].shape, axes)
@@ -29,7 +36,7 @@ def _kernels_by_path(calls: Sequence[LayerCall], folded: bool) -> dict[str, Kern
     batch_norms = followers(calls) if folded else {}
     kernels: dict[str, Kernels] = {}
     for call in calls:
-        kind = kind_of(call.layer)
+        kind = _compressible_kind(call)
         if kind and call.path not in kernels:
             kernels[call.path] = _folded(call.layer, kind, call.path, batch_norms)
     return kernels
@@ -62,22 +69,27 @@ def _stats(kernels: Kernels) -> WeightStats:
     )
 
 
+def _compressible_kind(call: LayerCall) -> Kind | None:
+    """The kind of a layer, if acting on its calls reaches all that its weights do."""
+    return None if call.weights_read_elsewhere else kind_of(call.layer)
+
+
 def _info(calls: Sequence[LayerCall], depth: float, kernels: Kernels | None) -> LayerInfo:
     first = calls[0]
-    layer, kind = first.layer, kind_of(first.layer)
+    layer, kind = first.layer, _compressible_kind(first)
     macs = 0
     infos: tuple[KernelInfo, ...] = ()
     if kind is not None:
         macs = sum(kind.macs(layer, call.input_shapes[0], call.output_shape) for call in calls)
         infos = tuple(
-            KernelInfo(name=name, shape=tuple(getattr(layer, name).shape), channel_axis=axis)
+            KernelInfo(name=name, shape=tuple(weight_of(layer, name).shape), channel_axis=axis)
             for name, axis in kind.kernels.items()
         )
     return LayerInfo(
         name=first.path,
         kind=type(layer).__name__,
         kernels=infos,
-        num_params=layer.count_params(),
+        num_params=_count(layer.weights),
         macs=macs,
         depth=depth,
         stats=_stats(kernels) if kernels else None,
@@ -89,7 +101,7 @@ def _info(calls: Sequence[LayerCall], depth: float, kernels: Kernels | None) -> 
 def describe(model: keras.Model) -> tuple[LayerInfo, ...]:
     """Lists the layers of a model that hold weights, with what a policy needs to know of them.
 
-    The model is run once on zeros, so Sequential, Functional, nested and subclassed models are read
+    The model is traced once, so Sequential, Functional, nested and subclassed models are read
     alike. The multiply-accumulates of a layer that is used several times add up.
 
     Args:
@@ -108,17 +120,50 @@ def describe(model: keras.Model) -> tuple[LayerInfo, ...]:
         [('a', 1296, 40)]
     """
     check_keras_model(model)
-    calls = trace(model)
+    return describe_calls(model, trace(model))
+
+
+def describe_calls(model: keras.Model, calls: Sequence[LayerCall]) -> tuple[LayerInfo, ...]:
+    """Does what `describe` does, for a model that has been traced already.
+
+    Args:
+        model: A built Keras 3 model.
+        calls: Its trace.
+
+    Returns:
+        One `LayerInfo` a layer, in execution order; layers that are not called come last.
+    """
     kernels = _kernels_by_path(calls, folded=True)
     by_path: dict[str, list[LayerCall]] = {}
     for call in calls:
         if call.layer.weights:
             by_path.setdefault(call.path, []).append(call)
     last = max(len(by_path) - 1, 1)
-    return tuple(
+    called = [
         _info(group, index / last, kernels.get(path))
         for index, (path, group) in enumerate(by_path.items())
-    )
+    ]
+    return (*called, *_not_called(model, by_path))
+
+
+def _not_called(model: keras.Model, called: Container[str]) -> Iterator[LayerInfo]:
+    """Weights that no call of an innermost layer uses: of custom layers, or read directly."""
+    holders = {path: own_weights(layer) for path, layer in composite_layers(model).items()}
+    idle = {path: layer.weights for path, layer in leaf_layers(model).items()}
+    layers = inner_layers(model)
+    for path, weights in (holders | idle).items():
+        if weights and path not in called:
+            yield LayerInfo(
+                name=path,
+                kind=type(layers[path]).__name__,
+                num_params=_count(weights),
+                depth=1.0,
+                compressible=False,
+            )
+
+
+def _count(weights: Sequence[keras.Variable]) -> int:
+    return sum(math.prod(weight.shape) for weight in weights)
 
 
 def compressible_layers(model: keras.Model) -> tuple[LayerInfo, ...]:

@@ -1,11 +1,19 @@
 """One run of a model, recorded call by call: works on any kind of model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tf_metacompress.anatomy.reading import (
+    Key,
+    OpOwners,
+    key_of,
+    live_operations,
+    source_of,
+)
 from tf_metacompress.errors import MetacompressError, UnsupportedModelError, invalid
 from tf_metacompress.layer_tree import Call, leaf_layers, redirected
 
@@ -24,6 +32,8 @@ class LayerCall:
         producers: Index of the call that made each input; −1 for the model's input or a plain op.
         is_float_tensor: Whether one floating tensor came out, neither integers nor a structure.
         is_output: Whether the model returns a tensor that came out.
+        read_by_op: Whether an operator that no layer called, such as `x + y`, reads what came out.
+        weights_read_elsewhere: Whether something else than calls of this layer reads its weights.
     """
 
     path: str
@@ -33,16 +43,20 @@ class LayerCall:
     producers: tuple[int, ...]
     is_float_tensor: bool = True
     is_output: bool = False
+    read_by_op: bool = False
+    weights_read_elsewhere: bool = False
 
 
 @dataclass
 class _Recorder:
     calls: list[LayerCall] = field(default_factory=list)
-    made_by: dict[int, int] = field(default_factory=dict)
-    alive: list[Any] = field(default_factory=list)
+    made_by: dict[Key, int] = field(default_factory=dict)
+    made: list[list[tf.Tensor]] = field(default_factory=list)
+    owners: OpOwners = field(default_factory=OpOwners)
 
     def wrap(self, path: str, layer: keras.layers.Layer, call: Call) -> Call:
         def recorded(*args: Any, **kwargs: Any) -> Any:
+            self.owners.skip()
             outputs = call(*args, **kwargs)
             inputs = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
             self.record(path, layer, inputs, outputs)
@@ -51,28 +65,71 @@ class _Recorder:
         return recorded
 
     def record(self, path: str, layer: keras.layers.Layer, inputs: list[Any], result: Any) -> None:
-        outputs = tf.nest.flatten(result)
-        passed_on = {id(tensor) for tensor in inputs}
-        if outputs and id(outputs[0]) in passed_on:
+        outputs = [tensor for tensor in tf.nest.flatten(result) if tf.is_tensor(tensor)]
+        passed_on = {key_of(tensor) for tensor in inputs}
+        if outputs and key_of(outputs[0]) in passed_on:
             return
         call = LayerCall(
             path=path,
             layer=layer,
-            input_shapes=tuple(tuple(tensor.shape) for tensor in inputs),
-            output_shape=tuple(outputs[0].shape) if outputs else (),
-            producers=tuple(self.made_by.get(id(tensor), -1) for tensor in inputs),
+            input_shapes=tuple(_shape(tensor) for tensor in inputs),
+            output_shape=_shape(outputs[0]) if outputs else (),
+            producers=tuple(self._maker(tensor) for tensor in inputs),
             is_float_tensor=bool(tf.is_tensor(result) and result.dtype.is_floating),
         )
-        self.alive.extend([*inputs, *outputs])
+        self.owners.assign(len(self.calls))
         for tensor in outputs:
-            self.made_by[id(tensor)] = len(self.calls)
+            self.made_by[key_of(tensor)] = len(self.calls)
         self.calls.append(call)
+        self.made.append(outputs)
 
-    def finish(self, outputs: Any) -> tuple[LayerCall, ...]:
-        returned = {self.made_by.get(id(tensor), -1) for tensor in tf.nest.flatten(outputs)}
+    def _maker(self, tensor: tf.Tensor) -> int:
+        return self.made_by.get(key_of(source_of(tensor, self.made_by)), -1)
+
+    def finish(self, outputs: Any, readings: Mapping[int, tf.Tensor]) -> tuple[LayerCall, ...]:
+        """Adds what is only known at the end: who read what.
+
+        Args:
+            outputs: What the model returned.
+            readings: Id of each variable to the tensor that stood for it.
+        """
+        self.owners.skip()
+        returned = {self._maker(tensor) for tensor in tf.nest.flatten(outputs)}
+        live = live_operations(tf.nest.flatten(outputs))
+        foreign = self._read_elsewhere(readings, live)
         return tuple(
-            replace(call, is_output=index in returned) for index, call in enumerate(self.calls)
+            replace(
+                call,
+                is_output=index in returned,
+                read_by_op=any(
+                    reader is None
+                    for tensor in self.made[index]
+                    for reader in self.owners.readers(tensor, live)
+                ),
+                weights_read_elsewhere=any(id(v) in foreign for v in call.layer.variables),
+            )
+            for index, call in enumerate(self.calls)
         )
+
+    def _read_elsewhere(
+        self, readings: Mapping[int, tf.Tensor], live: frozenset[Key]
+    ) -> frozenset[int]:
+        users: dict[int, set[int]] = {}
+        owners: dict[int, set[str]] = {}
+        for index, call in enumerate(self.calls):
+            for variable in call.layer.variables:
+                users.setdefault(id(variable), set()).add(index)
+                owners.setdefault(id(variable), set()).add(call.path)
+        shared = {variable for variable, paths in owners.items() if len(paths) > 1}
+        return shared | {
+            variable
+            for variable, tensor in readings.items()
+            if any(r not in users.get(variable, ()) for r in self.owners.readers(tensor, live))
+        }
+
+
+def _shape(tensor: tf.Tensor) -> tuple[int | None, ...]:
+    return tuple(tensor.shape) if tensor.shape.rank is not None else ()
 
 
 def _zeros(shape: Any, dtype: str) -> tf.Tensor:
@@ -111,10 +168,10 @@ def example_inputs(model: keras.Model) -> Any:
 
 
 def trace(model: keras.Model) -> tuple[LayerCall, ...]:
-    """Runs a model once on zeros and records the call of every innermost layer.
+    """Traces a model on one example and records the call of every innermost layer.
 
-    A layer that hands its input on unchanged (Dropout at inference) is left out, so producers are
-    the calls that really computed.
+    Nothing is computed and no state changes. A layer that hands its input on unchanged (Dropout at
+    inference) is left out, so producers are the calls that really compute.
 
     Args:
         model: A built Keras model. It is not changed.
@@ -123,21 +180,34 @@ def trace(model: keras.Model) -> tuple[LayerCall, ...]:
         The calls in execution order.
 
     Raises:
-        UnsupportedModelError: When the model fails on zeros.
+        UnsupportedModelError: When the model cannot be traced.
     """
-    recorder = _Recorder()
     inputs = example_inputs(model)
+    found: list[tuple[LayerCall, ...]] = []
+
+    @tf.function(autograph=False)
+    def traced() -> None:
+        recorder = _Recorder()
+        variables = [(v, tf.identity(tf.convert_to_tensor(v))) for v in model.variables]
+        with (
+            keras.StatelessScope(state_mapping=variables) as scope,
+            redirected(leaf_layers(model), recorder.wrap),
+        ):
+            readings = {id(v): scope.get_current_value(v) for v, _ in variables}
+            outputs = model(tf.nest.map_structure(tf.identity, inputs), training=False)
+        found.append(recorder.finish(outputs, readings))
+
     try:
-        with redirected(leaf_layers(model), recorder.wrap):
-            outputs = model(inputs, training=False)
+        traced.get_concrete_function()
     except MetacompressError:
         raise
     except Exception as error:
         shapes = tf.nest.map_structure(lambda tensor: tuple(tensor.shape), inputs)
         raise UnsupportedModelError(
-            "A model is read by running it on one example of zeros, and this one failed. "
+            "A model is read by tracing it on one example, and this one failed. "
             f"Received: model={model.name!r}, input shapes={shapes}, "
             f"error={' '.join(str(error).split())[:300]!r}. "
-            "Make it run on that, or wrap it in a Functional model with one input structure."
+            "Make it run on that in a tf.function, or wrap it in a Functional model with one "
+            "input structure."
         ) from error
-    return recorder.finish(outputs)
+    return found[0]

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.anatomy import kind_of
-from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.layer_tree import leaf_layers, weight_of
 from tf_metacompress.ops import fake_quantize_weights
 from tf_metacompress.policy import Action, LayerInfo
 
@@ -46,7 +46,7 @@ def kernel_slots(model: keras.Model, infos: Sequence[LayerInfo]) -> tuple[Kernel
     slots = []
     for row, info in enumerate(infos):
         for name, axis in kind_of(layers[info.name]).kernels.items():
-            key = id(getattr(layers[info.name], name))
+            key = id(weight_of(layers[info.name], name))
             is_trainable = key in trainable
             index = trainable[key] if is_trainable else others[key]
             slots.append(
