@@ -28,7 +28,7 @@ from tf_metacompress.errors import (
     InvalidArgumentError,
     UnsupportedModelError,
 )
-from tf_metacompress.layer_tree import is_redirected, leaf_layers
+from tf_metacompress.layer_tree import is_redirected, leaf_layers, weight_of
 from tf_metacompress.policy import Policy, Rule
 from tf_metacompress.sparsity import measure_sparsity
 from tf_metacompress.wrappers import CompressedModel, FreezeRanges
@@ -71,7 +71,7 @@ def oracle(model, policy):
     for plan in policy.resolve(describe(model)):
         kernels = kind_of(leaves[plan.layer]).kernels
         for name, axis in kernels.items():
-            variable = getattr(leaves[plan.layer], name)
+            variable = weight_of(leaves[plan.layer], name)
             folds = gain[plan.layer] if name == list(kernels)[-1] else 1.0
             variable.assign(
                 numpy_compressed(variable.numpy(), plan.sparsity, plan.weight_bits, axis, folds)
