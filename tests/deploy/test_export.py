@@ -58,7 +58,7 @@ def test_the_report_is_frozen_json_and_a_short_table(exports, tmp_path):
     assert restored["layers"][0]["layer"] == "stem"
     text = str(report)
     assert f"{report.file_bytes / 1024:,.1f} KiB" in text
-    assert text.count("int8, 4-bit grid   exact") == 1
+    assert text.count("int8, 4-bit grid     exact") == 1
     assert len(text.splitlines()) <= 4 + len(report.layers) + len(report.warnings)
 
 
@@ -74,7 +74,7 @@ def test_warnings_are_in_plain_words(exports):
     int8 = " ".join(exports["int8", "float32"].warnings)
     assert "sparsity does not speed up int8" in int8
     assert "packed 4-bit integers: 1 of 4 kernels" in int8
-    assert "On a grid of 4 bits, stored without loss in int8 and as fast as int8: 1 of 4" in int8
+    assert "On a grid of 4 bits, stored without loss in bytes and as fast as 8 bits: 1 of 4" in int8
     dynamic = " ".join(exports["dynamic", "float32"].warnings)
     assert "slower than float32 on depthwise" in dynamic
     assert "sparsity" not in " ".join(exports["float32", "float32"].warnings)

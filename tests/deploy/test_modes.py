@@ -184,14 +184,41 @@ def test_integer_inputs_stay_integers(tmp_path):
     assert interpreter.get_output_details()[0]["dtype"] == np.int8
 
 
-def test_what_int8_cannot_express_is_an_error_and_other_modes_work(tmp_path):
-    model = keras.Sequential([keras.Input((6, 3)), layers.LSTM(4), layers.Dense(2)])
-    x = np.random.default_rng(0).normal(size=(8, 6, 3)).astype("float32")
-    with pytest.raises(UnsupportedModelError, match="in mode 'int8'.*Use mode 'dynamic'"):
-        export_litert(model, tmp_path / "m.tflite", mode="int8", representative_dataset=x)
-    assert list(tmp_path.iterdir()) == []
+def recurrent_net(unroll=False):
+    stack = [
+        layers.Conv1D(4, 3, padding="same", activation="relu", name="conv"),
+        layers.LSTM(5, return_sequences=True, unroll=unroll, name="lstm"),
+        layers.GRU(4, name="gru"),
+        layers.Dense(2, name="head"),
+    ]
+    return randomize(keras.Sequential([keras.Input((6, 3)), *stack]))
+
+
+def test_a_loop_stays_in_float32_and_all_around_it_is_int8(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 6, 3)).astype("float32")
+    model = recurrent_net()
+    for mode in ("int8", "int16x8"):
+        report = export_litert(model, tmp_path / "m.tflite", mode=mode, representative_dataset=x)
+        assert report.parity.relative_error < (0.05 if mode == "int8" else 0.01)
+        assert report.stored_types == {"conv": "int8", "head": "int8"}
+        loops = read_flatfile(read_model_file(report.path)).subgraphs[1:]
+        types = {tensor.type for graph in loops for tensor in graph.tensors}
+        assert "float32" in types and not types & {"int8", "int16"}
+        assert any("WHILE" in warning for warning in report.warnings)
     for mode in ("float32", "float16", "dynamic"):
         export_litert(model, tmp_path / "m.tflite", mode=mode, representative_dataset=x)
+
+
+def test_what_int8_cannot_express_is_an_error_that_names_the_layer(tmp_path):
+    x = np.random.default_rng(0).normal(size=(8, 6, 3)).astype("float32")
+    with pytest.raises(UnsupportedModelError, match="'lstm'.*unroll=False"):
+        export_litert(
+            recurrent_net(unroll=True),
+            tmp_path / "m.tflite",
+            mode="int8",
+            representative_dataset=x,
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_calibration_does_not_depend_on_the_order_of_the_samples(cnn, data, tmp_path):

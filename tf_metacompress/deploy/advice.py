@@ -32,7 +32,7 @@ def _few_bits(report: ExportReport, file: FlatFile) -> Iterator[str]:
     if in_bytes:
         bits = " and ".join(str(number) for number in sorted(set(in_bytes)))
         yield (
-            f"On a grid of {bits} bits, stored without loss in int8 and as fast as int8: "
+            f"On a grid of {bits} bits, stored without loss in bytes and as fast as 8 bits: "
             f"{len(in_bytes)} of {total} kernels. The download (gzip) is smaller than in 8 bits, "
             "the file is not: XNNPACK packs two weights in a byte in dense layers only, at 4 bits."
         )
@@ -59,12 +59,23 @@ def _codebooks(report: ExportReport, file: FlatFile) -> Iterator[str]:
         )
 
 
+def _measured_ranges(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    if report.ranges.measured:
+        names = ", ".join(report.ranges.measured)
+        yield (
+            "The results of these layers have ranges measured on the data, not those of training, "
+            f"as the file has no such tensor or shares its range with another: {names}."
+        )
+
+
 def _is_rounded(entry: LayerStorage) -> bool:
     return entry.stored in ("int8", "int4") and not entry.exact
 
 
 def _with_errors(entries: Sequence[LayerStorage]) -> str:
-    return ", ".join(f"{entry.layer} (off by {entry.rounding_error:.2%})" for entry in entries)
+    return ", ".join(
+        f"{entry.layer} (off by {100 * entry.rounding_error:.2g}%)" for entry in entries
+    )
 
 
 def _slow_dynamic(report: ExportReport, file: FlatFile) -> Iterator[str]:
@@ -73,9 +84,10 @@ def _slow_dynamic(report: ExportReport, file: FlatFile) -> Iterator[str]:
 
 
 def _left_float(report: ExportReport, file: FlatFile) -> Iterator[str]:
-    names = float_ops(file) if report.mode == "int8" else ()
+    names = float_ops(file) if report.mode in ("int8", "int16x8") else ()
     if names:
-        yield f"These operators stay in float32, as they have no int8 kernel: {', '.join(names)}."
+        listed = ", ".join(names)
+        yield f"These operators stay in float32, as they have no integer kernel: {listed}."
 
 
 def _outside_delegate(report: ExportReport, file: FlatFile) -> Iterator[str]:
@@ -110,6 +122,7 @@ _ADVICE: tuple[Advice, ...] = (
     _few_bits,
     _many_levels,
     _codebooks,
+    _measured_ranges,
     _slow_dynamic,
     _left_float,
     _outside_delegate,

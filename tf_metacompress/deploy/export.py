@@ -5,21 +5,24 @@ import importlib.metadata
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 
-from tf_metacompress.anatomy import check_keras_model, kernel_arrays
+from tf_metacompress.anatomy import check_keras_model, describe, kernel_arrays
 from tf_metacompress.atomic import PathLike, check_writable, write_bytes
 from tf_metacompress.compression import finalize
 from tf_metacompress.deploy.advice import advise
 from tf_metacompress.deploy.convert import Conversion, convert_float
 from tf_metacompress.deploy.delegation import read_delegation
+from tf_metacompress.deploy.flatfile import FlatFile
 from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.inspection import layer_storage, tensors_not_int8
 from tf_metacompress.deploy.interpreter import LitertModel
-from tf_metacompress.deploy.layer_map import map_layers
+from tf_metacompress.deploy.layer_formats import op_formats
+from tf_metacompress.deploy.layer_map import LayerTensor, map_layers
 from tf_metacompress.deploy.modes import CalibrationSamples, Mode, ModeOptions, get_mode
 from tf_metacompress.deploy.parity import ParityReport, compare_outputs
 from tf_metacompress.deploy.reference import keras_outputs
@@ -27,13 +30,17 @@ from tf_metacompress.deploy.report import ExportReport
 from tf_metacompress.deploy.samples import Samples, check_samples, random_samples
 from tf_metacompress.deploy.signature import ModelSignature, model_signature
 from tf_metacompress.deploy.sizes import measure_sizes
+from tf_metacompress.deploy.trained_ranges import trained_ranges
 from tf_metacompress.errors import (
     ParityError,
     UnsupportedModelError,
     check_choice,
     check_positive,
     invalid,
+    wrong_type,
 )
+from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.policy import LayerPlan, Policy
 from tf_metacompress.typing import ExportMode, IoDtype
 from tf_metacompress.wrappers import CompressedModel
 
@@ -48,6 +55,7 @@ def export_litert(
     *,
     mode: ExportMode = "float32",
     representative_dataset: Any = None,
+    policy: Policy | None = None,
     io_dtype: IoDtype = "float32",
     tolerance: float | None = None,
 ) -> ExportReport:
@@ -60,16 +68,21 @@ def export_litert(
     Args:
         model: A built Keras 3 model of any kind, or what `compress` returned. It is not changed.
         path: The file to write, usually ending in ".tflite".
-        mode: "float32", "float16" (stored weights), "dynamic" (int8 weights) or "int8" (integer
-            weights and activations; weights on the 4-bit grid lose nothing, and those of dense
-            layers are packed into 4 bits).
+        mode: "float32", "float16" (stored weights), "dynamic" (int8 weights), "int8" (integer
+            weights and activations; weights on a grid of up to 8 bits lose nothing, and those of
+            dense layers are packed where 4 bits hold them), "int16x8" (int8 weights, int16
+            activations: slower, nearly exact) or "mixed" (each layer as the policy says; layers
+            that it leaves alone stay in float32).
         representative_dataset: Inputs, an array of shape (N, ...), or several arrays in order or
-            by input name. Needed by "int8"; at most 512 samples, evenly spaced, are used.
+            by input name. Needed by all modes with integer activations, for the ranges that
+            training did not leave; at most 512 samples, evenly spaced, are used.
+        policy: What mode "mixed" stores of each layer. None takes what the student of `compress`
+            was trained with.
         io_dtype: Type of the file's inputs and outputs; "int8" goes with mode "int8" only.
         tolerance: Largest accepted root-mean-square error of an output, relative to the root mean
             square of what Keras gives; free of scale. None takes the mode's own: 1e-4 for float32
             (order of summation), 0.05 for float16 (11 significant bits, many layers), 0.25 for
-            dynamic and int8 (on confident class probabilities 3 % other answers; sound files show
+            all with integers (on confident class probabilities 3 % other answers; sound files show
             0.01 to 0.1, collapsed ones about 1).
 
     Returns:
@@ -90,15 +103,26 @@ def export_litert(
     request = _check_request(path, mode, io_dtype, tolerance)
     check_keras_model(model)
     plain = finalize(model) if isinstance(model, CompressedModel) else model
+    plans = _plans(model, plain, policy, request.mode)
     samples = _samples(representative_dataset, request.mode, model_signature(plain))
-    calibration = samples.spread(_MAX_CALIBRATION).singles() if request.mode.needs_data else []
-    conversion = convert_float(plain)
-    opened = _quantized(request, conversion, calibration)
-    parity = _parity(plain, conversion, opened, samples.spread(_MAX_PARITY), request.tolerance)
-    kernels = kernel_arrays(plain, folded=True)
-    report = _report(request, kernels, conversion, opened, parity)
-    missing = tuple(name for name in kernels if name not in report.stored_types)
-    report = replace(report, layers_not_found=missing, num_calibration_samples=len(calibration))
+    calibration = samples.spread(_MAX_CALIBRATION) if request.mode.needs_data else None
+    source = _Source(conversion=convert_float(plain), kernels=kernel_arrays(plain, folded=True))
+    trained = trained_ranges(model, plain, source.conversion, calibration)
+    options = ModeOptions(
+        io_dtype=request.io_dtype,
+        ranges=trained.by_tensor,
+        formats=op_formats(source.file.main, source.mapped, plans),
+    )
+    singles = calibration.singles() if calibration else []
+    opened = _quantized(request, plain, source.conversion, singles, options)
+    parity = _parity(
+        plain, source.conversion, opened, samples.spread(_MAX_PARITY), request.tolerance
+    )
+    report = replace(
+        _report(request, source, opened, parity),
+        num_calibration_samples=len(singles),
+        ranges=trained.use(opened.file),
+    )
     report = replace(report, warnings=advise(report, opened.file))
     _check_parity(report)
     write_bytes(path, opened.file.data)
@@ -132,6 +156,47 @@ def _check_request(
     return _Request(path=str(path), mode=chosen, io_dtype=io_dtype, tolerance=limit)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """The float32 file that all modes start from, and where each kernel is in it."""
+
+    conversion: Conversion
+    kernels: Mapping[str, Sequence[np.ndarray]]
+
+    @cached_property
+    def file(self) -> FlatFile:
+        return read_flatfile(self.conversion.data)
+
+    @cached_property
+    def mapped(self) -> tuple[LayerTensor, ...]:
+        return map_layers(self.file, self.kernels)
+
+
+def _plans(
+    model: keras.Model, plain: keras.Model, policy: Policy | None, mode: Mode
+) -> tuple[LayerPlan, ...]:
+    """What was decided for each layer; nothing in a mode that treats all layers alike."""
+    if not mode.needs_plans:
+        if policy is not None:
+            raise invalid(
+                "`policy` goes with mode 'mixed' only.",
+                "The other modes treat all layers alike.",
+                mode=mode.name,
+            )
+        return ()
+    if policy is not None:
+        if not isinstance(policy, Policy):
+            raise wrong_type("`policy` must be a Policy.", policy=policy)
+        return policy.resolve(describe(plain))
+    if not isinstance(model, CompressedModel):
+        raise invalid(
+            f"Mode {mode.name!r} needs `policy` for a model that `compress` did not make.",
+            "Pass the policy, or the student itself in place of the finalized model.",
+            policy=policy,
+        )
+    return tuple(compressor.plan for compressor in model.compressors if compressor.kernels)
+
+
 def _samples(dataset: Any, mode: Mode, signature: ModelSignature) -> Samples:
     if dataset is not None:
         return check_samples(dataset, signature)
@@ -144,10 +209,25 @@ def _samples(dataset: Any, mode: Mode, signature: ModelSignature) -> Samples:
     return random_samples(signature)
 
 
+def _way_out(model: keras.Model) -> str:
+    layers = leaf_layers(model).items()
+    unrolled = [path for path, layer in layers if getattr(layer, "unroll", False)]
+    if unrolled:
+        names = ", ".join(map(repr, unrolled))
+        return (
+            f"An unrolled loop is the likely reason: build {names} with unroll=False and load the "
+            "weights, or use mode 'float16'."
+        )
+    return "Use mode 'dynamic' or 'float16'."
+
+
 def _quantized(
-    request: _Request, conversion: Conversion, calibration: CalibrationSamples
+    request: _Request,
+    model: keras.Model,
+    conversion: Conversion,
+    calibration: CalibrationSamples,
+    options: ModeOptions,
 ) -> LitertModel:
-    options = ModeOptions(io_dtype=request.io_dtype)
     try:
         data = request.mode.quantize(conversion.data, calibration, options)
         return LitertModel.open(data, trusted=True)
@@ -155,7 +235,7 @@ def _quantized(
         reason = " ".join(str(error).split())[:300].rstrip(".")
         raise UnsupportedModelError(
             f"The model cannot be exported in mode {request.mode.name!r}: {reason}. "
-            "Use mode 'dynamic' or 'float16'."
+            f"{_way_out(model)}"
         ) from error
 
 
@@ -168,21 +248,19 @@ def _parity(
 
 
 def _report(
-    request: _Request,
-    kernels: Mapping[str, Sequence[np.ndarray]],
-    conversion: Conversion,
-    opened: LitertModel,
-    parity: ParityReport,
+    request: _Request, source: _Source, opened: LitertModel, parity: ParityReport
 ) -> ExportReport:
     int8 = request.mode.name == "int8"
-    trained = read_flatfile(conversion.data)
+    layers = layer_storage(opened.file, source.mapped, source.file)
+    found = {entry.layer for entry in layers}
     return ExportReport(
         path=request.path,
         mode=request.mode.name,
         io_dtype=request.io_dtype,
         sha256=hashlib.sha256(opened.file.data).hexdigest(),
         sizes=measure_sizes(opened.file),
-        layers=layer_storage(opened.file, map_layers(trained, kernels), trained),
+        layers=layers,
+        layers_not_found=tuple(name for name in source.kernels if name not in found),
         not_int8=tensors_not_int8(opened.file) if int8 else (),
         delegation=read_delegation(opened),
         parity=parity,

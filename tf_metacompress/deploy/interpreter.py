@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tf_metacompress.atomic import PathLike
 from tf_metacompress.deploy.flatfile import FlatFile
@@ -55,11 +55,17 @@ class LitertModel:
         output_names: Names of the outputs, as in the signature.
     """
 
-    def __init__(self, file: FlatFile, num_threads: int = 1, source: str = "model") -> None:
+    def __init__(
+        self,
+        file: FlatFile,
+        num_threads: int = 1,
+        source: str = "model",
+        keep_tensors: bool = False,
+    ) -> None:
         self.file = file
         self.input_names = tuple(file.input_names)
         self.output_names = tuple(file.output_names)
-        self._interpreter = _start(file.data, num_threads, source)
+        self._interpreter = _start(file.data, num_threads, source, keep_tensors)
         details = self._interpreter.get_input_details() + self._interpreter.get_output_details()
         self._details = {detail["index"]: detail for detail in details}
         known = {*file.input_names.values(), *file.output_names.values()}
@@ -69,7 +75,14 @@ class LitertModel:
             )
 
     @classmethod
-    def open(cls, source: PathLike | bytes, *, num_threads: int = 1, trusted: bool = False) -> Self:
+    def open(
+        cls,
+        source: PathLike | bytes,
+        *,
+        num_threads: int = 1,
+        trusted: bool = False,
+        keep_tensors: bool = False,
+    ) -> Self:
         """Opens a file after checking it.
 
         Args:
@@ -77,6 +90,8 @@ class LitertModel:
             num_threads: Threads the runtime may use.
             trusted: Whether the file was just made here; otherwise it is first run once in a
                 process of its own, where a crash does no harm.
+            keep_tensors: Whether `run_all` shall be possible; the file then runs without delegates
+                and slower.
 
         Returns:
             The opened model.
@@ -92,7 +107,7 @@ class LitertModel:
         file = read_flatfile(data, name)
         if not trusted:
             try_in_child(data, name)
-        return cls(file, num_threads, name)
+        return cls(file, num_threads, name, keep_tensors)
 
     def input_detail(self, name: str) -> dict[str, Any]:
         """Gives shape, dtype and quantisation of an input, as the runtime states them."""
@@ -136,6 +151,34 @@ class LitertModel:
                 collected[name].append(value)
         return {name: np.concatenate(values) for name, values in collected.items()}
 
+    def run_all(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Runs a batch sample by sample and keeps what every operator makes, not only the outputs.
+
+        Args:
+            inputs: As for `run`; the model must have been opened with `keep_tensors`.
+
+        Returns:
+            Tensor name to real numbers of shape (N, ...), for all floats and quantised integers of
+            the main graph that are no constants.
+        """
+        graph = self.file.main
+        made = {index for op in graph.ops for index in op.outputs} | set(graph.inputs)
+        chosen = [
+            detail
+            for detail in self._interpreter.get_tensor_details()
+            if detail["index"] in made
+            and (detail["dtype"] == np.float32 or detail["quantization"][0])
+        ]
+        collected: dict[str, list[np.ndarray]] = {detail["name"]: [] for detail in chosen}
+        arrays = self._by_name(inputs)
+        for index in range(len(next(iter(arrays.values())))):
+            self.set_inputs({name: array[index : index + 1] for name, array in arrays.items()})
+            self.invoke()
+            for detail in chosen:
+                value = self._interpreter.get_tensor(detail["index"])
+                collected[detail["name"]].append(_dequantized(value, detail))
+        return {name: np.stack(values) for name, values in collected.items()}
+
     def predict(self, inputs: Inputs) -> np.ndarray | tuple[np.ndarray, ...]:
         """Runs a batch; like `run`, but gives one array, or a tuple when there are more outputs."""
         results = tuple(self.run(inputs).values())
@@ -175,9 +218,16 @@ def _join(shape: tuple[int, ...]) -> str:
     return ", ".join(str(int(extent)) for extent in shape)
 
 
-def _start(data: bytes, num_threads: int, source: str) -> Interpreter:
+def _start(data: bytes, num_threads: int, source: str, keep_tensors: bool) -> Interpreter:
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    settings = {
+        "experimental_op_resolver_type": resolver,
+        "experimental_preserve_all_tensors": True,
+    }
     try:
-        interpreter = Interpreter(model_content=data, num_threads=num_threads)
+        interpreter = Interpreter(
+            model_content=data, num_threads=num_threads, **(settings if keep_tensors else {})
+        )
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())

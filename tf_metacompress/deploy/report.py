@@ -14,6 +14,20 @@ _INT8_BITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
+class RangeUse(Record):
+    """What became of the activation ranges of a student.
+
+    Attributes:
+        used: Layers whose results have their trained range in the file.
+        measured: Layers whose results were not found in the file, or which the file quantises with
+            the range of a neighbour; they have ranges measured on the representative data.
+    """
+
+    used: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportReport(Record):
     """Everything known of an exported file.
 
@@ -28,6 +42,7 @@ class ExportReport(Record):
         not_int8: In mode "int8" every tensor that is not int8, with what it is; else empty.
         delegation: How the runtime of this machine splits the file, None when it does not tell.
         parity: Difference from Keras.
+        ranges: Which layers have the activation ranges that they were trained with.
         num_calibration_samples: Samples that activation ranges were measured on; 0 for none.
         versions: Package name to version of what made the file.
         warnings: What to know before deploying it, in plain words.
@@ -43,6 +58,7 @@ class ExportReport(Record):
     not_int8: tuple[TensorNote, ...]
     delegation: Delegation | None
     parity: ParityReport
+    ranges: RangeUse = RangeUse()
     num_calibration_samples: int = 0
     versions: Mapping[str, str]
     warnings: tuple[str, ...] = ()
@@ -113,7 +129,7 @@ class ExportReport(Record):
             return []
         width = max(len(entry.layer) for entry in self.layers)
         return [
-            f"  {entry.layer:<{width}}  {entry.op:<18} {_type(entry):<18} {_loss(entry):<13} "
+            f"  {entry.layer:<{width}}  {entry.op:<18} {_type(entry):<20} {_loss(entry):<13} "
             f"{_kib(entry.constant_bytes):>11}  non-zero {entry.nonzero_share:6.1%}"
             for entry in self.layers
         ]
@@ -128,7 +144,7 @@ def _type(entry: LayerStorage) -> str:
 
 
 def _loss(entry: LayerStorage) -> str:
-    return "exact" if entry.exact else f"off by {entry.rounding_error:.1%}"
+    return "exact" if entry.exact else f"off by {100 * entry.rounding_error:.2g}%"
 
 
 def _kib(count: int) -> str:

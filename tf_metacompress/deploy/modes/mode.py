@@ -1,10 +1,11 @@
 """What an export mode is, and the registry of them: a new mode is a new file and a registration."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from tf_metacompress.deploy.modes.op_formats import OpFormat
 from tf_metacompress.errors import check_choice
 from tf_metacompress.typing import IoDtype
 
@@ -18,9 +19,14 @@ class ModeOptions:
 
     Attributes:
         io_dtype: Type of the file's input and output tensors.
+        ranges: Tensor name to "min" and "max", each an array of one value: ranges known from
+            training, which take the place of measured ones.
+        formats: Index of an operator of the float32 file to its numbers, in mode "mixed".
     """
 
     io_dtype: IoDtype = "float32"
+    ranges: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    formats: Mapping[int, OpFormat] = field(default_factory=dict)
 
 
 Quantize = Callable[[bytes, CalibrationSamples, ModeOptions], bytes]
@@ -36,6 +42,7 @@ class Mode:
         tolerance: Largest root-mean-square error of an output that export accepts, relative to the
             root mean square of what Keras gives.
         needs_data: Whether activation ranges are measured on representative data.
+        needs_plans: Whether a policy says what happens to each layer.
         io_dtypes: Types that the file's inputs and outputs may have.
     """
 
@@ -43,6 +50,7 @@ class Mode:
     quantize: Quantize
     tolerance: float
     needs_data: bool = False
+    needs_plans: bool = False
     io_dtypes: tuple[IoDtype, ...] = ("float32",)
 
 

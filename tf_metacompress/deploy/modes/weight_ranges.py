@@ -32,14 +32,15 @@ _OPERANDS = {
 
 
 def weight_ranges(
-    graph: Subgraph, ranges: Mapping[str, Mapping[str, Any]], packed: frozenset[int]
+    graph: Subgraph, ranges: Mapping[str, Mapping[str, Any]], bits: Mapping[int, int]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Finds the ranges of those weights whose own range would not do.
 
     Args:
         graph: A float32 graph.
         ranges: Tensor name to the smallest and largest value of each activation.
-        packed: Indices of the operators whose weights will be packed into 4 bits.
+        bits: Index of an operator to the bits of its weights; those with neither 4 nor 8 are left
+            out.
 
     Returns:
         Name of a weight tensor to "min" and "max", each with one value a channel, shaped to
@@ -47,7 +48,9 @@ def weight_ranges(
     """
     widened: dict[str, dict[str, np.ndarray]] = {}
     for op in graph.ops:
-        for name, bound in _widened(op, graph, ranges, 4 if op.index in packed else 8):
+        if bits.get(op.index) not in _LARGEST_WEIGHT:
+            continue
+        for name, bound in _widened(op, graph, ranges, bits[op.index]):
             if name in widened:
                 bound = np.maximum(bound, widened[name]["max"])
             widened[name] = {"min": -bound, "max": bound}
@@ -62,13 +65,14 @@ def _widened(
         return
     source, kernel = (graph.tensors[op.inputs[position]] for position in operands[:2])
     weights = stored_values(kernel)
-    if weights is None or not ranges.get(source.name):
+    if weights is None:
         return
     axis = operands[3]
     rest = tuple(other for other in range(weights.ndim) if other != axis)
     largest = np.abs(weights).max(axis=rest, keepdims=True)
     needed = np.maximum(
-        _bias_bound(op, graph, ranges[source.name], bits, largest.shape), _smallest_bound(largest)
+        _bias_bound(op, graph, ranges.get(source.name), bits, largest.shape),
+        _smallest_bound(largest),
     )
     levels = channel_levels(weights, axis).reshape(largest.shape)
     bound = _exact_bound(largest, levels, needed, _LARGEST_WEIGHT[bits])
@@ -110,13 +114,13 @@ def _smallest_bound(largest: np.ndarray) -> np.ndarray:
 
 
 def _bias_bound(
-    op: OpInfo, graph: Subgraph, source: Mapping[str, Any], bits: int, shape: tuple[int, ...]
+    op: OpInfo, graph: Subgraph, source: Mapping[str, Any] | None, bits: int, shape: tuple[int, ...]
 ) -> np.ndarray:
     """What each channel's range must at least be for its bias to fit an int32."""
     position = _OPERANDS[op.name][2]
     has_bias = len(op.inputs) > position and op.inputs[position] >= 0
     offsets = stored_values(graph.tensors[op.inputs[position]]) if has_bias else None
-    if offsets is None:
+    if offsets is None or not source:
         return np.zeros(shape)
     low, high = (float(source[end].item()) for end in ("min", "max"))
     unit = (max(high, 0.0) - min(low, 0.0)) / _ACTIVATION_STEPS / _LARGEST_WEIGHT[bits]

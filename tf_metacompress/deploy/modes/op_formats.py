@@ -1,0 +1,133 @@
+"""Which numbers each operator of a file computes with, handed to ai-edge-quantizer op by op."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ai_edge_quantizer.algorithm_manager import AlgorithmName
+from ai_edge_quantizer.qtyping import TFLOperationName
+from ai_edge_quantizer.quantizer import Quantizer
+
+from tf_metacompress.deploy.constants import stored_values
+from tf_metacompress.deploy.flatfile import OpInfo, Subgraph
+from tf_metacompress.deploy.integer_grid import grid_bits
+
+_ALL = TFLOperationName.ALL_SUPPORTED
+_WEIGHT_INPUT = 1
+_PACKED_OPS = ("FULLY_CONNECTED",)
+"""Operators for which the runtime has fast kernels with packed 4-bit weights."""
+
+_FLOAT_BITS = 32
+_HALF_BITS = 16
+_PACKED_BITS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpFormat:
+    """The numbers of one operator.
+
+    Attributes:
+        activation_bits: 8 or 16 for integers, 32 for real numbers.
+        weight_bits: 4 or 8 for integers, 16 for float16, 32 for float32. With integer activations
+            4 is chosen by itself for weights that lose nothing and run fast.
+    """
+
+    activation_bits: int
+    weight_bits: int
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the operator computes with integers."""
+        return self.activation_bits < _FLOAT_BITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Border:
+    """Formats of the inputs and of the outputs of a file; None for float32."""
+
+    inputs: OpFormat | None = None
+    outputs: OpFormat | None = None
+
+
+INT8_FORMAT = OpFormat(activation_bits=8, weight_bits=8)
+INT16_FORMAT = OpFormat(activation_bits=16, weight_bits=8)
+
+
+def with_packed_weights(graph: Subgraph, formats: Mapping[int, OpFormat]) -> dict[int, OpFormat]:
+    """Chooses 4-bit weights where they lose nothing and the runtime is fast with them.
+
+    Args:
+        graph: A float32 graph.
+        formats: Index of an operator to its format.
+
+    Returns:
+        The same formats but for those operators.
+    """
+    chosen = dict(formats)
+    for op in graph.ops:
+        if formats.get(op.index) == INT8_FORMAT and _is_packed(op, graph):
+            chosen[op.index] = OpFormat(activation_bits=8, weight_bits=_PACKED_BITS)
+    return chosen
+
+
+def _is_packed(op: OpInfo, graph: Subgraph) -> bool:
+    if op.name not in _PACKED_OPS or op.inputs[_WEIGHT_INPUT] < 0:
+        return False
+    kernel = stored_values(graph.tensors[op.inputs[_WEIGHT_INPUT]])
+    bits = None if kernel is None else grid_bits(kernel)
+    return bits is not None and bits <= _PACKED_BITS
+
+
+def make_quantizer(
+    data: bytes, graph: Subgraph, formats: Mapping[int, OpFormat], border: Border
+) -> Quantizer:
+    """Makes the quantizer of a file, with one rule an operator of its main graph.
+
+    Operators inside a loop or a branch get no rule and stay in float32.
+
+    Args:
+        data: A float32 .tflite file.
+        graph: Its main graph.
+        formats: Index of an operator to its format; operators left out stay in float32.
+        border: Formats of the inputs and outputs of the file.
+
+    Returns:
+        The quantizer, ready for `quantize`.
+    """
+    quantizer = Quantizer(data)
+    for op in graph.ops:
+        chosen = formats.get(op.index)
+        if chosen is None:
+            continue
+        scope = _scope(op.outputs, graph)
+        if chosen.is_integer:
+            quantizer.add_static_config(scope, _ALL, chosen.activation_bits, chosen.weight_bits)
+        elif chosen.weight_bits < _FLOAT_BITS:
+            half = chosen.weight_bits == _HALF_BITS
+            algorithm = AlgorithmName.FLOAT_CASTING if half else AlgorithmName.MIN_MAX_UNIFORM_QUANT
+            quantizer.add_weight_only_config(
+                scope, _ALL, chosen.weight_bits, algorithm_key=algorithm
+            )
+    _set_border(quantizer, graph, border)
+    return quantizer
+
+
+def _set_border(quantizer: Quantizer, graph: Subgraph, border: Border) -> None:
+    """Adds rules for the border; the rule of the last operator would else be the output's too."""
+    sides = (
+        (graph.inputs, TFLOperationName.INPUT, border.inputs),
+        (graph.outputs, TFLOperationName.OUTPUT, border.outputs),
+    )
+    for indices, side, chosen in sides:
+        scope = f"(?:{_scope(indices, graph)})"
+        if chosen is None:
+            quantizer.update_quantization_recipe(
+                scope, side, algorithm_key=AlgorithmName.NO_QUANTIZE
+            )
+        else:
+            quantizer.add_static_config(scope, side, chosen.activation_bits, chosen.weight_bits)
+
+
+def _scope(indices: Sequence[int], graph: Subgraph) -> str:
+    names = "".join(f"{graph.tensors[index].name};" for index in indices if index >= 0)
+    return f"^{re.escape(names)}$"

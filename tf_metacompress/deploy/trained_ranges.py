@@ -1,0 +1,153 @@
+"""The activation ranges a student was trained with, found again in the file it became.
+
+The student rounds the results of certain layers to ranges that it learned. The file computes the
+same only if the same tensors get the same ranges. Names tell nothing, as the converter names a
+tensor after whatever it fused; so both are run on the same samples and compared by value.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+
+from tf_metacompress.deploy.convert import Conversion
+from tf_metacompress.deploy.flatfile import FlatFile
+from tf_metacompress.deploy.interpreter import LitertModel
+from tf_metacompress.deploy.precision import float32_compute
+from tf_metacompress.deploy.report import RangeUse
+from tf_metacompress.deploy.samples import Samples
+from tf_metacompress.layer_tree import Call, leaf_layers, redirected
+from tf_metacompress.wrappers import ActivationRange, CompressedModel
+
+_NUM_SAMPLES = 2
+_SAME = 1e-4
+_SCALE_ROUNDING = 1e-5
+_MADE_BY_QUANTIZE = "_quantized"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRanges:
+    """Ranges by tensor.
+
+    Attributes:
+        by_layer: Path of a layer to the tensors that hold its results; none when not found.
+        by_tensor: Tensor name to "min" and "max", each an array of one value.
+    """
+
+    by_layer: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    by_tensor: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+
+    def use(self, file: FlatFile) -> RangeUse:
+        """Looks up which of the ranges an exported file really has.
+
+        Args:
+            file: The exported file.
+
+        Returns:
+            The layers with trained ranges, and the others.
+        """
+        scales: dict[str, list[float]] = {}
+        for tensor in file.main.tensors:
+            if tensor.type in ("int8", "int16") and tensor.scales.size == 1:
+                name = tensor.name.removesuffix(_MADE_BY_QUANTIZE)
+                scales.setdefault(name, []).append(float(tensor.scales[0]))
+        used = tuple(
+            layer
+            for layer, names in self.by_layer.items()
+            if names and all(self._agrees(name, scales.get(name, ())) for name in names)
+        )
+        return RangeUse(
+            used=used, measured=tuple(layer for layer in self.by_layer if layer not in used)
+        )
+
+    def _agrees(self, name: str, scales: Sequence[float]) -> bool:
+        low, high = (float(self.by_tensor[name][end].item()) for end in ("min", "max"))
+        eight_bits = (max(high, 0.0) - min(low, 0.0)) / 255
+        sixteen_bits = max(high, -low) / 32767
+        return any(
+            math.isclose(scale, expected, rel_tol=_SCALE_ROUNDING)
+            for scale in scales
+            for expected in (eight_bits, sixteen_bits)
+        )
+
+
+def trained_ranges(
+    model: keras.Model, plain: keras.Model, conversion: Conversion, samples: Samples | None
+) -> TrainedRanges:
+    """Finds the tensors of a float32 file to which the ranges of a student belong.
+
+    Args:
+        model: What is exported; only a student of `compress` has ranges.
+        plain: The same model, finalized.
+        conversion: Its float32 file.
+        samples: Inputs to compare on, None when the file will compute with real numbers only.
+
+    Returns:
+        The ranges by tensor; nothing for a model without learned ranges.
+    """
+    learned = _learned(model)
+    if samples is None or not learned:
+        return TrainedRanges()
+    few = samples.spread(_NUM_SAMPLES)
+    results = _layer_results(plain, learned, conversion, few)
+    tensors = LitertModel.open(conversion.data, trusted=True, keep_tensors=True).run_all(few.arrays)
+    by_layer = {path: _same(results.get(path, ()), tensors) for path in learned}
+    by_tensor = {}
+    for path, names in by_layer.items():
+        low, high = (float(value) for value in (learned[path].range_min, learned[path].range_max))
+        found = {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
+        by_tensor |= dict.fromkeys(names, found)
+    return TrainedRanges(by_layer=by_layer, by_tensor=by_tensor)
+
+
+def _learned(model: keras.Model) -> dict[str, ActivationRange]:
+    if not isinstance(model, CompressedModel):
+        return {}
+    ranges = {c.plan.layer: c.output_range for c in model.compressors if c.output_range is not None}
+    return {
+        path: own for path, own in ranges.items() if float(own.range_max) > float(own.range_min)
+    }
+
+
+def _layer_results(
+    plain: keras.Model,
+    learned: Mapping[str, ActivationRange],
+    conversion: Conversion,
+    samples: Samples,
+) -> dict[str, list[np.ndarray]]:
+    """Runs the model and keeps the results of some layers, one entry a call."""
+    results: dict[str, list[np.ndarray]] = {}
+
+    def keep(path: str, layer: keras.layers.Layer, call: Call) -> Call:
+        def keeping(*args: object, **kwargs: object) -> object:
+            outputs = call(*args, **kwargs)
+            own = learned[path]
+            clipped = np.clip(np.asarray(outputs), own.minimum, own.maximum)
+            results.setdefault(path, []).append(clipped)
+            return outputs
+
+        return keeping
+
+    layers = {path: layer for path, layer in leaf_layers(plain).items() if path in learned}
+    with float32_compute(plain), redirected(layers, keep):
+        plain(conversion.signature.pack(samples.arrays), training=False)
+    return results
+
+
+def _same(results: Sequence[np.ndarray], tensors: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Names the tensors that hold the same numbers in the same order; none for numbers alike."""
+    names = []
+    for result in results:
+        wanted = result.reshape(-1).astype(np.float64)
+        largest = np.abs(wanted).max(initial=0.0)
+        if largest == 0.0 or np.ptp(wanted) == 0.0:
+            continue
+        names += [
+            name
+            for name, values in tensors.items()
+            if values.size == wanted.size
+            and np.abs(values.reshape(-1) - wanted).max() <= _SAME * largest
+        ]
+    return tuple(dict.fromkeys(names))
