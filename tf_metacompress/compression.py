@@ -35,8 +35,10 @@ def copy_model(model: keras.Model) -> keras.Model:
         UnsupportedModelError: When the model's class cannot be made again from its config.
     """
     try:
-        with keras.saving.custom_object_scope(_own_classes(model)):
-            copy = type(model).from_config(model.get_config())
+        config = keras.saving.serialize_keras_object(model) | {"compile_config": None}
+        copy = keras.saving.deserialize_keras_object(
+            config, custom_objects=_own_classes(model), safe_mode=False
+        )
     except (NotImplementedError, TypeError) as error:
         raise _cannot_be_copied(model, str(error)) from error
     if not copy.built:
@@ -51,7 +53,8 @@ def copy_model(model: keras.Model) -> keras.Model:
 
 def _own_classes(model: keras.Model) -> dict[str, type]:
     """Classes of the user's layers, which need not be registered with Keras to be copied."""
-    classes = {type(layer).__name__: type(layer) for layer in inner_layers(model).values()}
+    layers = (model, *inner_layers(model).values())
+    classes = {type(layer).__name__: type(layer) for layer in layers}
     return {name: found for name, found in classes.items() if not hasattr(keras.layers, name)}
 
 
