@@ -14,17 +14,34 @@ class PruningController:
     Args:
         compressors: What acts on the layers, such as `student.compressors`.
         schedule: Step to (whether to update, share of the target reached).
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="head")])
+        >>> student = tmc.compress(model, tmc.Policy([tmc.Rule("head", sparsity=0.5)]))
+        >>> schedule = tmc.schedules.PolynomialSparsity(end_step=10, frequency=1)
+        >>> controller = PruningController(student.compressors, schedule)
+        >>> controller.on_train_begin()
+        >>> for step in range(12):
+        ...     controller.on_step(step)  # then: gradients, optimizer.apply
+        >>> controller.finalize()
+        >>> tmc.sparsity.measure_sparsity(student).total
+        0.5
     """
 
     def __init__(self, compressors: Sequence[LayerCompressor], schedule: SparsitySchedule) -> None:
         self.compressors = tuple(compressor for compressor in compressors if compressor.masks)
         self.schedule = schedule
         self.step = -1
+        self._updated_to = -1
 
-    def on_train_begin(self) -> None:
-        """Sets the masks to where the schedule starts."""
-        self.step = -1
-        self._update(self.schedule(0)[1])
+    def on_train_begin(self, step: int = 0) -> None:
+        """Sets the masks to where the schedule starts, or goes on.
+
+        Args:
+            step: Index of the first step; above 0 when a training is resumed.
+        """
+        self.step, self._updated_to = step - 1, step
+        self._update(self.schedule(step)[1])
 
     def on_step(self, step: int | None = None) -> None:
         """Updates the masks if the schedule says so, before a training step.
@@ -35,7 +52,8 @@ class PruningController:
         Args:
             step: Index of the step about to run, from 0. None counts by itself.
         """
-        last, self.step = self.step, self.step + 1 if step is None else step
+        self.step = self.step + 1 if step is None else step
+        last, self._updated_to = self._updated_to, max(self._updated_to, self.step)
         passed = (self.schedule(index) for index in range(last + 1, self.step + 1))
         fractions = [fraction for should_update, fraction in passed if should_update]
         if fractions:
