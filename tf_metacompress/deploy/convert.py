@@ -53,7 +53,7 @@ def convert_float(model: keras.Model) -> Conversion:
         ('output_0',)
     """
     signature = model_signature(model)
-    constants = [(variable, _constant(variable)) for variable in model.variables]
+    constants = [(variable, tf.constant(variable.numpy())) for variable in model.variables]
     names: list[str] = []
 
     @tf.function(input_signature=signature.tensor_specs(), autograph=False)
@@ -66,17 +66,6 @@ def convert_float(model: keras.Model) -> Conversion:
 
     data = _converted(model, frozen)
     return Conversion(data=data, signature=signature, output_names=tuple(names))
-
-
-def _constant(variable: keras.Variable) -> tf.Tensor:
-    value = tf.constant(variable.numpy())
-    if value.dtype.is_floating and value.dtype != tf.float32:
-        raise UnsupportedModelError(
-            f"Weights must be float32 for export. Received: {variable.path!r} in "
-            f"{value.dtype.name}. Build the model under the policy 'float32' or 'mixed_float16' "
-            "and load the weights into it."
-        )
-    return value
 
 
 def _converted(model: keras.Model, frozen: Any) -> bytes:

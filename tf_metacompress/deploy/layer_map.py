@@ -13,7 +13,14 @@ import numpy as np
 from tf_metacompress.deploy.constants import is_weight, real_values
 from tf_metacompress.deploy.flatfile import FlatFile, Subgraph
 
-_CHANNELS_LAST_OPS = ("DEPTHWISE_CONV_2D", "BATCH_MATMUL", "CONV_3D")
+_CHANNEL_AXES = {
+    "DEPTHWISE_CONV_2D": -1,
+    "BATCH_MATMUL": -1,
+    "CONV_3D": -1,
+    "GATHER": -1,
+    "CONV_3D_TRANSPOSE": -2,
+}
+"""Axis of the output channels; 0 for all other operators."""
 _SAME_DIRECTION = 1.0 - 1e-5
 _SAME_VALUES = 1e-3
 
@@ -56,7 +63,7 @@ class _Kernel:
 
 def channel_axis(op: str) -> int:
     """Gives the axis of the output channels in the weights of an operator."""
-    return -1 if op in _CHANNELS_LAST_OPS else 0
+    return _CHANNEL_AXES.get(op, 0)
 
 
 def map_layers(

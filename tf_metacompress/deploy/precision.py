@@ -1,43 +1,44 @@
-"""Runs a mixed-precision model in float32 for a while: the runtime has no float16 arithmetic."""
+"""Runs a model of another precision in float32 for a while: the runtime has no other arithmetic."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import keras
 
+from tf_metacompress.layer_tree import inner_layers
+
 _FLOAT32 = "float32"
 
 
-def _all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    found: dict[int, keras.layers.Layer] = {}
+class _Float32Compute(keras.DTypePolicy):
+    """Computes in float32 with weights that stay in the type they have."""
 
-    def visit(layer: keras.layers.Layer) -> None:
-        if id(layer) in found:
-            return
-        found[id(layer)] = layer
-        for child in getattr(layer, "layers", None) or ():
-            visit(child)
-        if isinstance(layer, keras.layers.Wrapper):
-            visit(layer.layer)
+    def __init__(self, weights: str) -> None:
+        super().__init__(_FLOAT32)
+        self._weights = weights
 
-    visit(model)
-    return list(found.values())
+    @property
+    def variable_dtype(self) -> str:
+        """Type of the weights, which Keras casts where it differs from that of the arithmetic."""
+        return self._weights
 
 
 @contextmanager
 def float32_compute(model: keras.Model) -> Iterator[None]:
     """Lets every layer compute in float32 within a `with` block.
 
-    Weights of a mixed-precision model are float32 already. The policies are put back at the end.
+    The weights keep their type and are cast where they are used. The policies are put back at the
+    end.
 
     Args:
         model: Any Keras 3 model.
     """
-    policies = [(layer, layer.dtype_policy) for layer in _all_layers(model)]
+    layers = [model, *inner_layers(model).values()]
+    policies = [(layer, layer.dtype_policy) for layer in layers]
     reduced = [(layer, policy) for layer, policy in policies if policy.compute_dtype != _FLOAT32]
     try:
-        for layer, _ in reduced:
-            layer.dtype_policy = _FLOAT32
+        for layer, policy in reduced:
+            layer.dtype_policy = _Float32Compute(policy.variable_dtype)
         yield
     finally:
         for layer, policy in reduced:
