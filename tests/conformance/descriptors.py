@@ -82,6 +82,18 @@ def make_allocation() -> policy.Allocation:
     return policy.allocate(damage, cost, np.array([1.5]))
 
 
+def make_channel_member() -> policy.ChannelMember:
+    return policy.ChannelMember(
+        layer="conv1", weight="kernel", axis=3, positions=((0,), (1,)), role="output"
+    )
+
+
+def make_channel_group() -> policy.ChannelGroup:
+    return policy.ChannelGroup(
+        size=2, members=(make_channel_member(),), producers=("conv1",), consumers=("head",)
+    )
+
+
 def make_device() -> policy.DeviceProfile:
     return policy.DeviceProfile(
         name="board", weight_bits={"*": (8,)}, sparsity_pays={"size_bytes": True}
@@ -132,6 +144,8 @@ DESCRIPTORS: dict[type, Descriptor] = {
     ),
     policy.Allocation: Descriptor(make_allocation),
     policy.Budget: Descriptor(lambda: policy.Budget(size_ratio=0.1, latency_ms=2.5)),
+    policy.ChannelGroup: Descriptor(make_channel_group),
+    policy.ChannelMember: Descriptor(make_channel_member),
     tasks.ClassSubset: Descriptor(lambda: tasks.ClassSubset(num_ways=3)),
     wrappers.CompressedModel: Descriptor(make_compressed_model, (2, 8, 8, 1)),
     schedules.ConstantSparsity: Descriptor(

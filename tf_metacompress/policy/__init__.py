@@ -9,6 +9,7 @@ from tf_metacompress.policy.action import (
 )
 from tf_metacompress.policy.allocate import Allocation, allocate
 from tf_metacompress.policy.budget import RESOURCES, Budget
+from tf_metacompress.policy.channel_group import ChannelGroup, ChannelMember
 from tf_metacompress.policy.costs import CostTable, cost_table
 from tf_metacompress.policy.device import DEVICES, DeviceProfile, device
 from tf_metacompress.policy.distributions import (
@@ -38,6 +39,8 @@ __all__ = [
     "Action",
     "Allocation",
     "Budget",
+    "ChannelGroup",
+    "ChannelMember",
     "CostTable",
     "DeviceProfile",
     "Distribution",

@@ -1,0 +1,7 @@
+"""Channels removed for real: a smaller plain Keras model."""
+
+from tf_metacompress.surgery.functional import as_functional
+from tf_metacompress.surgery.remove import remove_channels
+from tf_metacompress.surgery.report import GroupRemoval, RemovalReport
+
+__all__ = ["GroupRemoval", "RemovalReport", "as_functional", "remove_channels"]

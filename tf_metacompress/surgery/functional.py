@@ -1,0 +1,71 @@
+"""A subclassed model as a Functional one, whose channels can be followed."""
+
+from typing import Any
+
+import keras
+
+from tf_metacompress.anatomy.channels import has_graph
+from tf_metacompress.errors import UnsupportedModelError
+from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.surgery.proof import TOLERANCE, difference, random_inputs, run
+
+
+def as_functional(model: keras.Model) -> keras.Model:
+    """Gives a model with a graph: the model itself, or what its `call` does on symbolic tensors.
+
+    Args:
+        model: A built Keras 3 model. It is not changed.
+
+    Returns:
+        `model` when it is Sequential or Functional; else a Functional model with copies of its
+        layers, which gives the same outputs.
+
+    Raises:
+        UnsupportedModelError: When `call` does not run on symbolic tensors, as with Python control
+            flow over values or plain TensorFlow functions.
+    """
+    if has_graph(model):
+        return model
+    try:
+        copy = _copy(model)
+        inputs = _symbolic_inputs(copy)
+        functional = keras.Model(inputs, copy.call(inputs), name=model.name)
+        again = keras.Model.from_config(functional.get_config())
+        for source, target in zip(functional.variables, again.variables, strict=True):
+            target.assign(source)
+    except Exception as error:
+        raise _cannot(model, str(error)) from error
+    if leaf_layers(again).keys() - leaf_layers(model).keys():
+        raise _cannot(model, "its layers have other paths there")
+    arrays = random_inputs(again)
+    outputs = run(again, arrays)
+    inputs = keras.tree.pack_sequence_as(again.input, arrays)
+    if difference(run(model, {"inputs": inputs}["inputs"]), outputs) > TOLERANCE:
+        raise _cannot(model, "it gives other outputs there")
+    return again
+
+
+def _copy(model: keras.Model) -> keras.Model:
+    copy = type(model).from_config(model.get_config())
+    if not copy.built:
+        copy.build_from_config(model.get_build_config())
+    for source, target in zip(model.variables, copy.variables, strict=True):
+        target.assign(source)
+    return copy
+
+
+def _symbolic_inputs(model: keras.Model) -> Any:
+    shapes = (model.get_build_config() or {})["input_shape"]
+    if isinstance(shapes, dict):
+        return {name: keras.Input(batch_shape=shape, name=name) for name, shape in shapes.items()}
+    if shapes and isinstance(shapes[0], (list, tuple)):
+        return [keras.Input(batch_shape=shape) for shape in shapes]
+    return keras.Input(batch_shape=(None, *shapes[1:]))
+
+
+def _cannot(model: keras.Model, why: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        "The channels of a subclassed model are followed by calling it on symbolic tensors, and "
+        f"this one cannot be ({' '.join(why.split())[:300]}). Received: model={model.name!r}, "
+        f"type={type(model).__name__}. Build it from keras.Input, or use keras.ops in its `call`."
+    )
