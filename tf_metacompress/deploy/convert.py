@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_metacompress.anatomy.signature import ModelSignature, model_signature, output_names
 from tf_metacompress.deploy.precision import float32_compute
-from tf_metacompress.deploy.signature import ModelSignature, model_signature, output_names
 from tf_metacompress.errors import UnsupportedModelError
 
 SIGNATURE_KEY = "serving_default"

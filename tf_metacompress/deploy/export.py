@@ -12,6 +12,8 @@ import keras
 import numpy as np
 
 from tf_metacompress.anatomy import check_keras_model, describe, kernel_arrays
+from tf_metacompress.anatomy.samples import Samples, check_samples, random_samples
+from tf_metacompress.anatomy.signature import ModelSignature, model_signature
 from tf_metacompress.atomic import PathLike, check_writable, write_bytes
 from tf_metacompress.compression import finalize
 from tf_metacompress.deploy.advice import advise
@@ -27,8 +29,6 @@ from tf_metacompress.deploy.modes import CalibrationSamples, Mode, ModeOptions, 
 from tf_metacompress.deploy.parity import ParityReport, compare_outputs
 from tf_metacompress.deploy.reference import keras_outputs
 from tf_metacompress.deploy.report import ExportReport
-from tf_metacompress.deploy.samples import Samples, check_samples, random_samples
-from tf_metacompress.deploy.signature import ModelSignature, model_signature
 from tf_metacompress.deploy.sizes import measure_sizes
 from tf_metacompress.deploy.trained_ranges import trained_ranges
 from tf_metacompress.errors import (

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
+from tf_metacompress.anatomy.samples import Samples
+from tf_metacompress.anatomy.signature import ModelSignature
 from tf_metacompress.deploy.precision import float32_compute
-from tf_metacompress.deploy.samples import Samples
-from tf_metacompress.deploy.signature import ModelSignature
 from tf_metacompress.errors import invalid
 
 _BATCH = 64

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
+from tf_metacompress.anatomy.samples import Samples
 from tf_metacompress.deploy.convert import Conversion
 from tf_metacompress.deploy.flatfile import FlatFile
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.precision import float32_compute
 from tf_metacompress.deploy.report import RangeUse
-from tf_metacompress.deploy.samples import Samples
 from tf_metacompress.layer_tree import Call, leaf_layers, redirected
 from tf_metacompress.wrappers import ActivationRange, CompressedModel
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_metacompress.deploy.signature import InputSpec, ModelSignature
+from tf_metacompress.anatomy.signature import InputSpec, ModelSignature
 from tf_metacompress.errors import invalid, wrong_type
 
 _NUM_RANDOM_SAMPLES = 8
