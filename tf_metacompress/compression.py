@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import keras
 
 from tf_metacompress.anatomy import (
+    activation_layers,
     check_keras_model,
+    copy_model,
     describe_calls,
     followers,
     kind_of,
@@ -15,56 +17,13 @@ from tf_metacompress.anatomy import (
     trace,
 )
 from tf_metacompress.errors import UnsupportedModelError, wrong_type
-from tf_metacompress.layer_tree import inner_layers, is_redirected, leaf_layers
-from tf_metacompress.policy import LayerPlan, Policy
+from tf_metacompress.layer_tree import is_redirected, leaf_layers
+from tf_metacompress.ops import get_score
+from tf_metacompress.policy import DeviceProfile, LayerPlan, Policy
+from tf_metacompress.policy import device as device_profile
 from tf_metacompress.wrappers import CompressedModel, LayerCompressor
 
 _INT8_BITS = 8
-
-
-def copy_model(model: keras.Model) -> keras.Model:
-    """Copies a model, weights included; the copy shares nothing with the original.
-
-    Args:
-        model: A built Keras 3 model with a working `get_config`.
-
-    Returns:
-        An uncompiled model of the same class.
-
-    Raises:
-        UnsupportedModelError: When the model's class cannot be made again from its config.
-    """
-    try:
-        config = keras.saving.serialize_keras_object(model) | {"compile_config": None}
-        copy = keras.saving.deserialize_keras_object(
-            config, custom_objects=_own_classes(model), safe_mode=False
-        )
-    except (NotImplementedError, TypeError) as error:
-        raise _cannot_be_copied(model, str(error)) from error
-    if not copy.built:
-        copy.build_from_config(model.get_build_config())
-        copy.built = True
-    if [v.shape for v in copy.variables] != [v.shape for v in model.variables]:
-        raise _cannot_be_copied(model, "the copy has other weights")
-    for source, target in zip(model.variables, copy.variables, strict=True):
-        target.assign(source)
-    return copy
-
-
-def _own_classes(model: keras.Model) -> dict[str, type]:
-    """Classes of the user's layers, which need not be registered with Keras to be copied."""
-    layers = (model, *inner_layers(model).values())
-    classes = {type(layer).__name__: type(layer) for layer in layers}
-    return {name: found for name, found in classes.items() if not hasattr(keras.layers, name)}
-
-
-def _cannot_be_copied(model: keras.Model, reason: str) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        f"A model is copied through its config, and that of {type(model).__name__} does not "
-        f"make it again ({' '.join(reason.split())[:300]}). Received: model={model.name!r}. Give "
-        "the class `get_config` and `from_config`, or use the MetaCompress callback, which works "
-        "in place."
-    )
 
 
 def _check_not_compressed(model: keras.Model) -> None:
@@ -76,24 +35,36 @@ def _check_not_compressed(model: keras.Model) -> None:
         )
 
 
-def make_compressors(model: keras.Model, policy: Policy) -> tuple[LayerCompressor, ...]:
+def make_compressors(
+    model: keras.Model, policy: Policy, device: str | DeviceProfile | None = None
+) -> tuple[LayerCompressor, ...]:
     """Turns a policy into what acts on each layer of a model.
 
     Args:
         model: A built Keras 3 model. It is not changed.
         policy: What happens to each layer.
+        device: Name of the device that must be able to store the result, or a profile; None when
+            that is left to the export.
 
     Returns:
         A compressor for each layer that the policy touches, and for each layer whose result the
-        device will hold as an int8 tensor.
+        device will hold as an int8 tensor. Those that look at the results of others come last.
+
+    Raises:
+        InvalidArgumentError: If the policy does not fit the model, or the device cannot store what
+            it asks for.
     """
     if not isinstance(policy, Policy):
         raise wrong_type("`policy` must be a Policy.", policy=policy)
     check_keras_model(model)
     _check_not_compressed(model)
     calls = trace(model)
-    plans = {plan.layer: plan for plan in policy.resolve(describe_calls(model, calls))}
+    infos = describe_calls(model, calls)
+    plans = {plan.layer: plan for plan in policy.resolve(infos)}
+    if device is not None:
+        device_profile(device).check(plans.values(), infos)
     points, batch_norms = quantization_points(calls), followers(calls)
+    activations = activation_layers(calls)
     paths = {id(layer): path for path, layer in leaf_layers(model).items()}
     quantizes = any(plan.weight_bits < 32 for plan in plans.values())
     compressors = []
@@ -110,12 +81,19 @@ def make_compressors(model: keras.Model, policy: Policy) -> tuple[LayerCompresso
             quantize_output=path in points,
             bounds=result_bounds(layer),
             only_clips=only_clips(layer),
+            activation=activations.get(path) if _looks_at_results(plan) else None,
         )
         compressors.append(compressor)
-    return tuple(compressors)
+    return tuple(sorted(compressors, key=lambda compressor: compressor.activation is not None))
 
 
-def compress(model: keras.Model, policy: Policy) -> CompressedModel:
+def _looks_at_results(plan: LayerPlan) -> bool:
+    return plan.sparsity > 0.0 and "zero_share" in get_score(plan.score).needs
+
+
+def compress(
+    model: keras.Model, policy: Policy, device: str | DeviceProfile | None = None
+) -> CompressedModel:
     """Makes a model that trains with the kernels and activations that will be deployed.
 
     Kernels are masked to the policy's sparsity and fake-quantised on the grid the exported file
@@ -126,13 +104,16 @@ def compress(model: keras.Model, policy: Policy) -> CompressedModel:
     Args:
         model: A built Keras 3 model. It is not changed.
         policy: What happens to each layer; layers without a rule stay as they are.
+        device: Name of the device that must be able to store the result, or a profile. None leaves
+            that to the export.
 
     Returns:
         A Keras model to compile and fit. Its input and output are those of `model`.
 
     Raises:
         UnsupportedModelError: For a Keras 2 model, or one already compressed.
-        InvalidArgumentError: When a rule of the policy matches no layer.
+        InvalidArgumentError: When a rule of the policy matches no layer, a pattern or a sparsity
+            does not fit its layer, or the device cannot store what the policy asks for.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")])
@@ -140,7 +121,7 @@ def compress(model: keras.Model, policy: Policy) -> CompressedModel:
         >>> finalize(student).layers[0].kernel.numpy().astype(bool).sum()
         np.int64(16)
     """
-    compressors = make_compressors(model, policy)
+    compressors = make_compressors(model, policy, device)
     student = CompressedModel(copy_model(model), compressors, name=f"compressed_{model.name}")
     for compressor in compressors:
         compressor.update_masks()

@@ -7,12 +7,14 @@ Functional, nested and subclassed models, once or several times, without rebuild
 
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tf_metacompress.errors import UnsupportedModelError
 
 Call = Callable[..., Any]
 
@@ -132,6 +134,35 @@ def inner_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
         Paths to layers.
     """
     return _tree(model, into_cells=True)
+
+
+def layer_names(model: keras.Model) -> list[str]:
+    """Lists the names of all layers inside a model, those inside custom layers too, in order."""
+    return [layer.name for layer in inner_layers(model).values()]
+
+
+def give_names(model: keras.Model, names: Sequence[str]) -> None:
+    """Names the layers of a model after those of the model it was made from.
+
+    Layers that a user's class makes without a name get a new one, counted up, each time.
+
+    Args:
+        model: A model made from another's config.
+        names: What `layer_names` gave for the other.
+
+    Raises:
+        UnsupportedModelError: When the models do not have as many layers.
+    """
+    layers = list(inner_layers(model).values())
+    if len(layers) != len(names):
+        raise UnsupportedModelError(
+            "A model made from its config must have the layers it had. "
+            f"Received: model={model.name!r} with {len(layers)} layers in place of {len(names)}. "
+            "Make all layers in `__init__` or `build`."
+        )
+    for layer, name in zip(layers, names, strict=True):
+        if layer.name != name:
+            layer.name = name
 
 
 def redirect(layer: keras.layers.Layer, call: Callable[[Call], Call]) -> None:

@@ -1,7 +1,9 @@
 """Reading a Keras model: its layers, kernels, costs and the tensors a device will quantise."""
 
+from tf_metacompress.anatomy.activations import activation_layers
 from tf_metacompress.anatomy.batch_norm import followers, gain_array
 from tf_metacompress.anatomy.checks import check_keras_model
+from tf_metacompress.anatomy.copying import copy_model
 from tf_metacompress.anatomy.describe import (
     compressible_layers,
     describe,
@@ -18,9 +20,11 @@ __all__ = [
     "KINDS",
     "Kind",
     "LayerCall",
+    "activation_layers",
     "check_keras_model",
     "classification_loss",
     "compressible_layers",
+    "copy_model",
     "describe",
     "describe_calls",
     "followers",

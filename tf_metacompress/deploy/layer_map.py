@@ -33,7 +33,8 @@ class LayerTensor:
         layer: Path of the Keras layer.
         kernel: Position among the layer's kernels.
         op: Operator that uses it, such as "CONV_2D".
-        op_index: Position of that operator in the float32 file.
+        op_index: Position of that operator in its subgraph of the float32 file; those of a loop,
+            as in an LSTM, have a subgraph of their own.
         tensor: Name of the weight tensor in the file.
         by_value: Whether its values identify it; otherwise only shape and order do.
     """
@@ -82,7 +83,7 @@ def map_layers(
     Returns:
         One entry a kernel found, in the order of `kernels`.
     """
-    constants = tuple(_weight_constants(file.main))
+    constants = tuple(found for graph in file.subgraphs for found in _weight_constants(graph))
     wanted = [
         _Kernel(layer=layer, position=position, forms=tuple(_forms(kernel)))
         for layer, arrays in kernels.items()

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.layer_tree import give_names, layer_names, leaf_layers
 from tf_metacompress.wrappers.layer_compressor import LayerCompressor
 from tf_metacompress.wrappers.range_freeze import FreezeRanges
 
@@ -101,6 +101,7 @@ class CompressedModel(Model):
         return {
             "name": self.name,
             "network": serialize(self.network),
+            "layer_names": layer_names(self.network),
             "compressors": [serialize(compressor) for compressor in self.compressors],
         }
 
@@ -109,5 +110,6 @@ class CompressedModel(Model):
         """Makes the model from `get_config`."""
         make = keras.saving.deserialize_keras_object
         network = make(config["network"], custom_objects=custom_objects)
+        give_names(network, config["layer_names"])
         compressors = [make(item) for item in config["compressors"]]
         return cls(network, compressors, name=config["name"])
