@@ -1,5 +1,6 @@
 """Fake quantisation of activations over a moving-average range."""
 
+import math
 from typing import Any
 
 import keras
@@ -86,7 +87,7 @@ class ActivationRange(Layer):
         if training:
             self._update(x)
             return tf.cast(self._rounded(x), inputs.dtype)
-        passed = tf.cond(self._has_range(), lambda: self._rounded(x), lambda: self._clipped(x))
+        passed = tf.cond(self._has_range(), lambda: self._rounded(x), lambda: self.clipped(x))
         return tf.cast(passed, inputs.dtype)
 
     def _has_range(self) -> tf.Tensor:
@@ -96,9 +97,32 @@ class ActivationRange(Layer):
         low = 0.0 if self.minimum == 0.0 else tf.convert_to_tensor(self.range_min)
         return fake_quantize_affine(x, low, tf.convert_to_tensor(self.range_max), self.num_bits)
 
-    def _clipped(self, x: tf.Tensor) -> tf.Tensor:
+    def clipped(self, x: tf.Tensor) -> tf.Tensor:
+        """Clips a tensor to `minimum` and `maximum`.
+
+        Args:
+            x: Any shape, floating.
+
+        Returns:
+            Tensor of its shape and dtype.
+        """
         x = x if self.minimum is None else tf.maximum(x, self.minimum)
         return x if self.maximum is None else tf.minimum(x, self.maximum)
+
+    def set_range(self, low: float, high: float) -> None:
+        """Sets the range, as calibration measured it.
+
+        Args:
+            low: Smallest value to represent.
+            high: Largest value to represent, at least `low`.
+
+        Raises:
+            InvalidArgumentError: If they are not finite and in order.
+        """
+        if not -math.inf < low <= high < math.inf:
+            raise invalid("A range needs finite `low` ≤ `high`.", low=low, high=high)
+        self.range_min.assign(low)
+        self.range_max.assign(high)
 
     def _update(self, x: tf.Tensor) -> None:
         share = (1.0 - self.momentum) * (1.0 - tf.convert_to_tensor(self.frozen))
@@ -107,7 +131,7 @@ class ActivationRange(Layer):
         if self.minimum != 0.0:
             extremes.append((self.range_min, tf.reduce_min(x)))
         for variable, value in extremes:
-            value = tf.stop_gradient(self._clipped(value))
+            value = tf.stop_gradient(self.clipped(value))
             variable.assign_add(share * (value - tf.convert_to_tensor(variable)))
 
     def get_config(self) -> dict[str, Any]:
