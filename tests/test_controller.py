@@ -15,7 +15,7 @@ from tf_metacompress.sparsity import measure_sparsity
 
 class Spy:
     def __init__(self, masks=("kernel",)):
-        self.masks, self.fractions = masks, []
+        self.follows_schedule, self.fractions = bool(masks), []
 
     def update_masks(self, fraction):
         self.fractions.append(fraction)

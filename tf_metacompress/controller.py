@@ -29,7 +29,7 @@ class PruningController:
     """
 
     def __init__(self, compressors: Sequence[LayerCompressor], schedule: SparsitySchedule) -> None:
-        self.compressors = tuple(compressor for compressor in compressors if compressor.masks)
+        self.compressors = tuple(c for c in compressors if c.follows_schedule)
         self.schedule = schedule
         self.step = -1
         self._updated_to = -1

@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.errors import invalid
 from tf_metacompress.layer_tree import Call, call_with_weights, redirect, restore, weight_of
-from tf_metacompress.ops import (
-    fake_quantize_weights,
-    folding_gain,
-    magnitude_scores,
-    top_k_mask,
-)
+from tf_metacompress.ops import folding_gain
 from tf_metacompress.policy import LayerPlan
 from tf_metacompress.wrappers.activation_range import ActivationRange
+from tf_metacompress.wrappers.kernel_state import KernelState
+from tf_metacompress.wrappers.statistics import ZeroShare
+from tf_metacompress.wrappers.mask_constraint import constrain, release
 
 Layer = keras.layers.Layer
 _FLOAT_BITS = 32
@@ -32,6 +29,7 @@ class _Target:
 
     layer: Layer
     batch_norm: keras.layers.BatchNormalization | None
+    activation: Layer | None
 
 
 def compressor_of(layer: Layer) -> "LayerCompressor | None":
@@ -64,6 +62,8 @@ class LayerCompressor(Layer):
         bounds: Least and greatest value of the result, None where it has none: (0, 6) for a ReLU6.
         only_clips: Whether the layer does nothing but clip to its bounds. Its quantised result is
             then computed in one step, without calling it.
+        activation: Path of the layer whose result is behind the activation of this one, often this
+            one itself: where a score that looks at results looks. None when there is none such.
         **kwargs: Passed to `keras.layers.Layer`.
     """
 
@@ -75,6 +75,7 @@ class LayerCompressor(Layer):
         quantize_output: bool = False,
         bounds: Sequence[float | None] = (None, None),
         only_clips: bool = False,
+        activation: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **{"dtype": "float32", **kwargs})
@@ -84,7 +85,9 @@ class LayerCompressor(Layer):
         self.quantize_output = quantize_output
         self.bounds = tuple(bounds)
         self.only_clips = only_clips
-        self.masks: dict[str, keras.Variable] = {}
+        self.activation = activation
+        self.states: dict[str, KernelState] = {}
+        self.zero_share: ZeroShare | None = None
         bits = plan.activation_bits
         wanted = quantize_output and bits < _FLOAT_BITS
         low, high = self.bounds
@@ -110,22 +113,51 @@ class LayerCompressor(Layer):
         path = self.plan.layer
         if path not in layers:
             raise invalid("The model has no layer at this path.", layer=path)
-        self._target = _Target(layers[path], layers.get(self.batch_norm or ""))
-        for name in self.kernels if self.plan.sparsity > 0 else ():
-            if name not in self.masks:
-                self.masks[name] = self.add_weight(
-                    name=f"{name}_mask",
-                    shape=weight_of(self.layer, name).shape,
-                    initializer="ones",
-                    trainable=False,
-                    dtype="float32",
-                )
+        self._target = _Target(
+            layers[path], layers.get(self.batch_norm or ""), layers.get(self.activation or "")
+        )
+        for name, axis in self._touched().items():
+            if name not in self.states:
+                kernel = tf.convert_to_tensor(weight_of(self.layer, name))
+                self.states[name] = KernelState(self, name, self.plan, axis, kernel)
+        if self._target.activation is not None and self.zero_share is None:
+            self.zero_share = ZeroShare(self._num_channels(), name="zero_share")
         self.built = True
         redirect(self.layer, self._compressed_call)
+        if self.zero_share is not None:
+            redirect(self._target.activation, self._counting_call)
 
     def detach(self) -> None:
         """Gives the layer its own call back."""
         restore(self.layer)
+        if self._target.activation is not None:
+            restore(self._target.activation)
+
+    def _touched(self) -> Mapping[str, tuple[int, ...]]:
+        """Kernels that the plan changes, with their channel axes."""
+        return self.kernels if self.plan.prunes or self.plan.weight_bits < _FLOAT_BITS else {}
+
+    def _num_channels(self) -> int:
+        name, axis = list(self.kernels.items())[-1]
+        return math.prod(weight_of(self.layer, name).shape[a] for a in axis)
+
+    @property
+    def masks(self) -> dict[str, keras.Variable]:
+        """Kernel attribute to its mask, for the kernels that are pruned."""
+        return {name: state.mask for name, state in self.states.items() if state.mask is not None}
+
+    @property
+    def follows_schedule(self) -> bool:
+        """Whether `update_masks` changes anything: masks, codebooks or ranges of grids."""
+        states = self.states.values()
+        return any(s.mask is not None or s.quantizer_state is not None for s in states)
+
+    def _counting_call(self, call: Call) -> Call:
+        def counting_call(*args: Any, **kwargs: Any) -> Any:
+            return self.zero_share(call(*args, **kwargs))
+
+        counting_call.compressor = getattr(call, "compressor", None)
+        return counting_call
 
     def _compressed_call(self, call: Call) -> Call:
         def compressed_call(*args: Any, **kwargs: Any) -> Any:
@@ -161,42 +193,44 @@ class LayerCompressor(Layer):
         Returns:
             Kernel attribute to tensor, with straight-through gradients to the layer's variables.
         """
-        bits = self.plan.weight_bits
-        if not self.masks and bits >= _FLOAT_BITS:
-            return {}
-        kernels = {}
-        for name, axis in self.kernels.items():
-            kernel = tf.convert_to_tensor(weight_of(self.layer, name))
-            if name in self.masks:
-                kernel = kernel * tf.convert_to_tensor(self.masks[name])
-            if bits < _FLOAT_BITS:
-                kernel = fake_quantize_weights(kernel, bits, axis)
-            kernels[name] = kernel
-        return kernels
+        return {
+            name: state.compressed(tf.convert_to_tensor(weight_of(self.layer, name)))
+            for name, state in self.states.items()
+        }
 
     def update_masks(self, fraction: float = 1.0) -> None:
-        """Chooses the masks anew from the present weights.
+        """Chooses masks, codebooks and ranges of grids anew from the present weights.
+
+        Scores that need what training tells fall back to the magnitude until training has begun.
 
         Args:
-            fraction: Share of the planned sparsity to reach, in [0, 1].
+            fraction: Share of the planned sparsity, or of the threshold, to reach, in [0, 1].
         """
-        last = list(self.kernels)[-1] if self.kernels else ""
-        for name, mask in self.masks.items():
-            gain = self._gain(name) if name == last else None
-            scores = magnitude_scores(tf.convert_to_tensor(weight_of(self.layer, name)), gain)
-            mask.assign(top_k_mask(scores, self.plan.sparsity * fraction))
+        for name, state in self.states.items():
+            kernel = tf.convert_to_tensor(weight_of(self.layer, name))
+            state.update(kernel, fraction, **self._facts(name))
 
     def complete_masks(self) -> None:
         """Chooses masks that keep more than the plan allows anew.
 
         Masks at their target stay as they are: the weights have been trained for these masks.
         """
-        for mask in self.masks.values():
-            size = math.prod(mask.shape)
-            allowed = max(size - round(self.plan.sparsity * size), 1)
-            if np.count_nonzero(mask) > allowed:
-                self.update_masks()
-                return
+        for name, state in self.states.items():
+            kernel = tf.convert_to_tensor(weight_of(self.layer, name))
+            state.complete(kernel, **self._facts(name))
+
+    def _facts(self, name: str) -> dict[str, tf.Tensor | None]:
+        """What is known of the output channels of a kernel; of several, only of the last one's."""
+        if name != list(self.kernels)[-1]:
+            return {"gain": None, "zero_share": None}
+        return {"gain": self._gain(name), "zero_share": self._known_zero_share(name)}
+
+    def _known_zero_share(self, name: str) -> tf.Tensor | None:
+        if self.zero_share is None or not self.zero_share.is_known:
+            return None
+        axes, shape = self.kernels[name], weight_of(self.layer, name).shape
+        extents = [n if axis in axes else 1 for axis, n in enumerate(shape)]
+        return tf.reshape(tf.convert_to_tensor(self.zero_share.share), extents)
 
     def _gain(self, name: str) -> tf.Tensor | None:
         batch_norm = self._target.batch_norm if self._target else None
@@ -229,6 +263,7 @@ class LayerCompressor(Layer):
             "quantize_output": self.quantize_output,
             "bounds": list(self.bounds),
             "only_clips": self.only_clips,
+            "activation": self.activation,
         }
 
     @classmethod
