@@ -94,6 +94,10 @@ def make_channel_group() -> policy.ChannelGroup:
     )
 
 
+def make_channel_pruner() -> keras.layers.Layer:
+    return wrappers.ChannelPruner(make_channel_group(), 1, {"conv1": {"kernel": (3,)}}, name="pair")
+
+
 def make_device() -> policy.DeviceProfile:
     return policy.DeviceProfile(
         name="board", weight_bits={"*": (8,)}, sparsity_pays={"size_bytes": True}
@@ -146,6 +150,7 @@ DESCRIPTORS: dict[type, Descriptor] = {
     policy.Budget: Descriptor(lambda: policy.Budget(size_ratio=0.1, latency_ms=2.5)),
     policy.ChannelGroup: Descriptor(make_channel_group),
     policy.ChannelMember: Descriptor(make_channel_member),
+    wrappers.ChannelPruner: Descriptor(make_channel_pruner),
     tasks.ClassSubset: Descriptor(lambda: tasks.ClassSubset(num_ways=3)),
     wrappers.CompressedModel: Descriptor(make_compressed_model, (2, 8, 8, 1)),
     schedules.ConstantSparsity: Descriptor(
@@ -178,5 +183,8 @@ DESCRIPTORS: dict[type, Descriptor] = {
     schedules.TfmotSparsity: Descriptor(lambda: schedules.from_tfmot(TfmotStandIn())),
     policy.WeightStats: Descriptor(
         lambda: policy.WeightStats(mean_abs=0.1, std=0.2, max_abs=0.5, kurtosis=3.0)
+    ),
+    wrappers.ZeroShare: Descriptor(
+        lambda: wrappers.ZeroShare(num_channels=3, momentum=0.5, name="zeros"), (2, 3)
     ),
 }

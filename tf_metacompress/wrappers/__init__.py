@@ -4,5 +4,13 @@ from tf_metacompress.wrappers.activation_range import ActivationRange
 from tf_metacompress.wrappers.compressed_model import CompressedModel
 from tf_metacompress.wrappers.layer_compressor import LayerCompressor, compressor_of
 from tf_metacompress.wrappers.range_freeze import FreezeRanges
+from tf_metacompress.wrappers.statistics import ZeroShare
 
-__all__ = ["ActivationRange", "CompressedModel", "FreezeRanges", "LayerCompressor", "compressor_of"]
+__all__ = [
+    "ActivationRange",
+    "CompressedModel",
+    "FreezeRanges",
+    "LayerCompressor",
+    "ZeroShare",
+    "compressor_of",
+]
