@@ -160,6 +160,9 @@ DESCRIPTORS: dict[type, Descriptor] = {
     policy.CostTable: Descriptor(make_cost_table),
     policy.DeviceProfile: Descriptor(make_device),
     wrappers.FreezeRanges: Descriptor(lambda: wrappers.FreezeRanges((), after=0.5)),
+    schedules.IterativeSparsity: Descriptor(
+        lambda: schedules.IterativeSparsity(num_rounds=3, steps_per_round=10)
+    ),
     policy.KernelInfo: Descriptor(make_kernel_info),
     policy.LatencyTable: Descriptor(make_latency_table),
     wrappers.LayerCompressor: Descriptor(make_layer_compressor),
@@ -172,6 +175,7 @@ DESCRIPTORS: dict[type, Descriptor] = {
         lambda: MetaCompressor(hidden=(4,), seed=1), state=meta_compressor_state
     ),
     tasks.Noise: Descriptor(lambda: tasks.Noise(stddev=0.1)),
+    schedules.OneShotSparsity: Descriptor(lambda: schedules.OneShotSparsity(begin_step=3)),
     policy.PatternSpec: Descriptor(lambda: policy.parse_pattern("block:4x2:max")),
     policy.Policy: Descriptor(make_policy),
     schedules.PolynomialSparsity: Descriptor(lambda: schedules.PolynomialSparsity(end_step=100)),

@@ -7,8 +7,11 @@ from hypothesis import strategies as st
 from tf_metacompress.errors import ArgumentTypeError, InvalidArgumentError
 from tf_metacompress.schedules import (
     ConstantSparsity,
+    IterativeSparsity,
+    OneShotSparsity,
     PolynomialSparsity,
     SparsitySchedule,
+    as_schedule,
     from_tfmot,
 )
 
@@ -65,15 +68,38 @@ def test_a_constant_schedule_updates_at_its_end_and_not_after():
     assert schedule(50) == (False, 1.0)
 
 
+@given(st.integers(0, 60), STEPS)
+def test_one_shot_updates_once(begin_step, step):
+    schedule = OneShotSparsity(begin_step=begin_step)
+    assert schedule(step) == (step == begin_step, 0.0 if step < begin_step else 1.0)
+
+
+@given(st.integers(1, 6), st.integers(1, 40), st.integers(0, 30))
+def test_rounds_raise_the_sparsity_in_equal_steps_and_let_it_recover(rounds, length, begin_step):
+    schedule = IterativeSparsity(num_rounds=rounds, steps_per_round=length, begin_step=begin_step)
+    seen = [schedule(step) for step in range(begin_step + rounds * length + 5)]
+    updates = [step for step, (should_update, _) in enumerate(seen) if should_update]
+    assert updates == [begin_step + number * length for number in range(rounds)]
+    assert updates[-1] == schedule.end_step
+    for number, step in enumerate(updates):
+        assert seen[step][1] == pytest.approx((number + 1) / rounds)
+        assert {fraction for _, fraction in seen[step : step + length]} == {seen[step][1]}
+    assert all(fraction == 0.0 for _, fraction in seen[:begin_step])
+    assert seen[-1][1] == 1.0
+
+
 @pytest.mark.parametrize(
     "schedule",
     [
         ConstantSparsity(begin_step=3, end_step=9, frequency=2),
         PolynomialSparsity(begin_step=1, end_step=9, power=1.5, initial_fraction=0.25),
+        OneShotSparsity(begin_step=4),
+        IterativeSparsity(num_rounds=3, steps_per_round=7, begin_step=2),
     ],
 )
 def test_configs_make_equal_schedules(schedule):
     assert type(schedule).from_config(schedule.get_config()) == schedule
+    assert as_schedule(schedule) is schedule
     assert isinstance(schedule, SparsitySchedule)
 
 
@@ -85,6 +111,9 @@ def test_configs_make_equal_schedules(schedule):
         (lambda: ConstantSparsity(begin_step=5, end_step=4), "must not come before"),
         (lambda: ConstantSparsity(frequency=0), "`frequency`"),
         (lambda: ConstantSparsity(frequency=1.5), "`frequency`"),
+        (lambda: OneShotSparsity(begin_step=-1), "`begin_step`"),
+        (lambda: IterativeSparsity(num_rounds=0, steps_per_round=5), "`num_rounds`"),
+        (lambda: IterativeSparsity(num_rounds=2, steps_per_round=0), "`steps_per_round`"),
         (lambda: PolynomialSparsity(end_step=0), "must come after"),
         (lambda: PolynomialSparsity(end_step=-1), "must come after"),
         (lambda: PolynomialSparsity(end_step=9, power=0.0), "`power`"),
