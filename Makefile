@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves; nothing else is needed first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench clean
+.PHONY: help setup demo test test-all conformance-applications lint format bench clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -11,6 +11,7 @@ help:
 	@echo "make demo      install, then run the main job   (ARGS=\"--dataset mnist\" is passed on)"
 	@echo "make test      install, then run the fast tests (ARGS=\"-k policy\" is passed on)"
 	@echo "make test-all  the slow tests too, with line coverage"
+	@echo "make conformance-applications   keras.applications the whole way, half an hour; resumes"
 	@echo "make setup     create .venv and install; instant when nothing changed"
 	@echo "make lint | format | bench | clean"
 
@@ -32,6 +33,9 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
+
+conformance-applications: setup
+	$(BIN)/python -m tests.conformance.applications $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
