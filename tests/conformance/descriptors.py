@@ -164,6 +164,9 @@ DESCRIPTORS: dict[type, Descriptor] = {
         lambda: schedules.IterativeSparsity(num_rounds=3, steps_per_round=10)
     ),
     policy.KernelInfo: Descriptor(make_kernel_info),
+    policy.StoredForm: Descriptor(
+        lambda: policy.stored_form(policy.LayerPlan("conv", weight_bits=4), "Conv2D")
+    ),
     policy.LatencyTable: Descriptor(make_latency_table),
     wrappers.LayerCompressor: Descriptor(make_layer_compressor),
     policy.LayerInfo: Descriptor(make_layer_info),

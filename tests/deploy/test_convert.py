@@ -9,9 +9,9 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from tests import small_models
+from tf_metacompress.anatomy.signature import model_signature, unique_names
 from tf_metacompress.deploy import export_litert
 from tf_metacompress.deploy.convert import convert_float
-from tf_metacompress.anatomy.signature import model_signature, unique_names
 from tf_metacompress.errors import (
     ArgumentTypeError,
     InvalidArgumentError,

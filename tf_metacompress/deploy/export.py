@@ -42,7 +42,7 @@ from tf_metacompress.errors import (
 from tf_metacompress.layer_tree import leaf_layers
 from tf_metacompress.policy import LayerPlan, Policy
 from tf_metacompress.typing import ExportMode, IoDtype
-from tf_metacompress.wrappers import CompressedModel
+from tf_metacompress.wrappers import CompressedModel, LayerCompressor
 
 _MAX_CALIBRATION = 512
 _MAX_PARITY = 256
@@ -111,7 +111,7 @@ def export_litert(
     options = ModeOptions(
         io_dtype=request.io_dtype,
         ranges=trained.by_tensor,
-        formats=op_formats(source.file.main, source.mapped, plans),
+        formats=op_formats(source.file, source.mapped, plans),
     )
     singles = calibration.singles() if calibration else []
     opened = _quantized(request, plain, source.conversion, singles, options)
@@ -194,7 +194,8 @@ def _plans(
             "Pass the policy, or the student itself in place of the finalized model.",
             policy=policy,
         )
-    return tuple(compressor.plan for compressor in model.compressors if compressor.kernels)
+    acting = [c for c in model.compressors if isinstance(c, LayerCompressor) and c.kernels]
+    return tuple(compressor.plan for compressor in acting)
 
 
 def _samples(dataset: Any, mode: Mode, signature: ModelSignature) -> Samples:

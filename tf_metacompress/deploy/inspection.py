@@ -93,7 +93,12 @@ def layer_storage(
 
 
 def _by_name(file: FlatFile) -> dict[str, TensorInfo]:
-    return {tensor.name: tensor for tensor in reversed(file.main.tensors) if tensor.is_constant}
+    return {
+        tensor.name: tensor
+        for graph in file.subgraphs
+        for tensor in reversed(graph.tensors)
+        if tensor.is_constant
+    }
 
 
 def _storage(entry: LayerTensor, tensor: TensorInfo, trained: TensorInfo) -> LayerStorage:

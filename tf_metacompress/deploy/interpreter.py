@@ -19,6 +19,8 @@ from tf_metacompress.errors import (
     wrong_type,
 )
 
+_LOOPS = ("WHILE", "IF")
+
 Inputs = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 
 
@@ -159,10 +161,11 @@ class LitertModel:
 
         Returns:
             Tensor name to real numbers of shape (N, ...), for all floats and quantised integers of
-            the main graph that are no constants.
+            the main graph that are neither constants nor made by a loop.
         """
         graph = self.file.main
-        made = {index for op in graph.ops for index in op.outputs} | set(graph.inputs)
+        plain = [op for op in graph.ops if op.name not in _LOOPS]
+        made = {index for op in plain for index in op.outputs} | set(graph.inputs)
         chosen = [
             detail
             for detail in self._interpreter.get_tensor_details()

@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from tf_metacompress.deploy.constants import is_weight
-from tf_metacompress.deploy.flatfile import OpInfo, Subgraph
+from tf_metacompress.deploy.flatfile import FlatFile, OpInfo, Subgraph
 from tf_metacompress.deploy.layer_map import LayerTensor
-from tf_metacompress.deploy.modes import OpFormat
+from tf_metacompress.deploy.modes.op_formats import BYTE_WEIGHTS, PACKED_OPS, OpFormat, op_key
 from tf_metacompress.policy import LayerPlan
+from tf_metacompress.policy.stored_form import largest_level
 
 _FLOAT = OpFormat(activation_bits=32, weight_bits=32)
 _BYTE = 8
 _PACKED = 4
-_PACKED_OPS = ("FULLY_CONNECTED",)
+_PACKED_LEVEL = 7
 _HALF = 16
 
 
@@ -23,22 +24,23 @@ def format_of(plan: LayerPlan, op: str) -> OpFormat:
         op: Operator that the layer became, such as "CONV_2D".
 
     Returns:
-        Integers of 8 bits or fewer become int8, weights of dense layers of 4 or fewer packed int4;
-        a layer with float weights, or with activations of 32 bits, computes in float32.
+        Integers of 8 bits or fewer become int8, those of dense layers packed int4 if 7 levels are
+        enough; a layer with float weights, or with activations of 32 bits, computes in float32.
     """
     if plan.weight_bits >= _HALF:
         return OpFormat(activation_bits=32, weight_bits=plan.weight_bits)
     if plan.activation_bits > _HALF:
-        return OpFormat(activation_bits=32, weight_bits=_BYTE)
+        return BYTE_WEIGHTS
     if plan.activation_bits > _BYTE:
         return OpFormat(activation_bits=16, weight_bits=_BYTE)
-    packed = plan.weight_bits <= _PACKED and op in _PACKED_OPS
+    level = largest_level(plan)
+    packed = op in PACKED_OPS and level is not None and level <= _PACKED_LEVEL
     return OpFormat(activation_bits=_BYTE, weight_bits=_PACKED if packed else _BYTE)
 
 
 def op_formats(
-    graph: Subgraph, mapped: Sequence[LayerTensor], plans: Iterable[LayerPlan]
-) -> dict[int, OpFormat]:
+    file: FlatFile, mapped: Sequence[LayerTensor], plans: Iterable[LayerPlan]
+) -> dict[str, OpFormat]:
     """Gives every operator of a file its numbers.
 
     An operator with weights has those of its layer's plan, float32 without one. An operator without
@@ -46,12 +48,13 @@ def op_formats(
     differ; one that reads only the file's inputs does as its readers do.
 
     Args:
-        graph: A float32 graph.
+        file: A float32 file.
         mapped: Which weight tensor each kernel became.
         plans: What was decided, layer by layer.
 
     Returns:
-        Index of an operator to its format; operators in float32 throughout are left out.
+        Key of an operator to its format; operators in float32 throughout are left out. Inside loops
+        the arithmetic is in float32 and only weights are stored in fewer bits.
     """
     by_layer = {plan.layer: plan for plan in plans}
     by_tensor = {
@@ -59,15 +62,24 @@ def op_formats(
         for entry in mapped
         if entry.layer in by_layer
     }
+    formats = _in_main(file.main, by_tensor)
+    for graph in file.subgraphs[1:]:
+        for op in graph.ops:
+            own = _own_format(op, graph, by_tensor)
+            if own is not None:
+                formats[op_key(op, graph)] = BYTE_WEIGHTS if own.is_integer else own
+    return {key: found for key, found in formats.items() if found != _FLOAT}
+
+
+def _in_main(graph: Subgraph, by_tensor: Mapping[str, OpFormat]) -> dict[str, OpFormat]:
     chosen: dict[int, OpFormat | None] = {}
     for op in graph.ops:
-        chosen[op.index] = _own_format(op, graph, by_tensor) or _joint(
-            [chosen[source] for source in _sources(op, graph)]
-        )
+        own = _own_format(op, graph, by_tensor)
+        chosen[op.index] = own or _joint([chosen[source] for source in _sources(op, graph)])
     for op in reversed(graph.ops):
         if chosen[op.index] is None:
             chosen[op.index] = _joint([chosen[reader] for reader in _readers(op, graph)])
-    return {index: found for index, found in chosen.items() if found not in (None, _FLOAT)}
+    return {op_key(op, graph): chosen[op.index] or _FLOAT for op in graph.ops}
 
 
 def _own_format(op: OpInfo, graph: Subgraph, by_tensor: Mapping[str, OpFormat]) -> OpFormat | None:
@@ -77,9 +89,10 @@ def _own_format(op: OpInfo, graph: Subgraph, by_tensor: Mapping[str, OpFormat]) 
     known = [by_tensor[tensor.name] for tensor in weights if tensor.name in by_tensor]
     if known:
         return known[0]
-    return _FLOAT if weights and op.name not in _ELEMENTWISE else None
+    return _FLOAT if op.name in _LOOPS or (weights and op.name not in _ELEMENTWISE) else None
 
 
+_LOOPS = ("WHILE", "IF")
 _ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "PRELU")
 """Operators whose constants are no kernels, whatever their shape."""
 

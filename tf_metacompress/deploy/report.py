@@ -20,7 +20,8 @@ class RangeUse(Record):
     Attributes:
         used: Layers whose results have their trained range in the file.
         measured: Layers whose results were not found in the file, or which the file quantises with
-            the range of a neighbour; they have ranges measured on the representative data.
+            the range of a neighbour; they have ranges measured on the representative data. Results
+            that the file computes in float32 are in neither.
     """
 
     used: tuple[str, ...] = ()

@@ -53,16 +53,24 @@ class TrainedRanges:
             if tensor.type in ("int8", "int16") and tensor.scales.size == 1:
                 name = tensor.name.removesuffix(_MADE_BY_QUANTIZE)
                 scales.setdefault(name, []).append(float(tensor.scales[0]))
+        made = {
+            layer: [scales[name] for name in names if name in scales]
+            for layer, names in self.by_layer.items()
+        }
         used = tuple(
             layer
-            for layer, names in self.by_layer.items()
-            if names and all(self._agrees(name, scales.get(name, ())) for name in names)
+            for layer, found in made.items()
+            if found and all(self._agrees(layer, scale) for scale in found)
         )
-        return RangeUse(
-            used=used, measured=tuple(layer for layer in self.by_layer if layer not in used)
+        measured = tuple(
+            layer
+            for layer, found in made.items()
+            if layer not in used and (found or not self.by_layer[layer])
         )
+        return RangeUse(used=used, measured=measured)
 
-    def _agrees(self, name: str, scales: Sequence[float]) -> bool:
+    def _agrees(self, layer: str, scales: Sequence[float]) -> bool:
+        name = self.by_layer[layer][0]
         low, high = (float(self.by_tensor[name][end].item()) for end in ("min", "max"))
         eight_bits = (max(high, 0.0) - min(low, 0.0)) / 255
         sixteen_bits = max(high, -low) / 32767

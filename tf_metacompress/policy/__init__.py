@@ -29,6 +29,7 @@ from tf_metacompress.policy.policy import Policy
 from tf_metacompress.policy.rules import LayerPlan, Rule
 from tf_metacompress.policy.settling import allow
 from tf_metacompress.policy.size_model import quantized_bytes
+from tf_metacompress.policy.stored_form import StoredForm, storage_notes, stored_form
 
 __all__ = [
     "ACTIVATION_BITS",
@@ -51,6 +52,7 @@ __all__ = [
     "PatternSpec",
     "Policy",
     "Rule",
+    "StoredForm",
     "WeightStats",
     "action_grid",
     "allocate",
@@ -68,5 +70,7 @@ __all__ = [
     "num_units",
     "parse_pattern",
     "quantized_bytes",
+    "storage_notes",
+    "stored_form",
     "uniform",
 ]

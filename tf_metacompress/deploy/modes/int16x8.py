@@ -7,7 +7,7 @@ from tf_metacompress.deploy.modes.mode import (
     ModeOptions,
     register_mode,
 )
-from tf_metacompress.deploy.modes.op_formats import INT16_FORMAT, Border
+from tf_metacompress.deploy.modes.op_formats import INT16_FORMAT, Border, uniform_formats
 from tf_metacompress.deploy.modes.static import quantize_static
 
 
@@ -25,7 +25,7 @@ def quantize_int16x8(data: bytes, samples: CalibrationSamples, options: ModeOpti
     Raises:
         UnsupportedModelError: If nothing in the model can be computed in integers.
     """
-    formats = dict.fromkeys((op.index for op in read_flatfile(data).main.ops), INT16_FORMAT)
+    formats = uniform_formats(read_flatfile(data), INT16_FORMAT)
     border = Border(inputs=INT16_FORMAT, outputs=INT16_FORMAT)
     return quantize_static(data, samples, options, formats, border)
 

@@ -7,14 +7,14 @@ from tf_metacompress.deploy.modes.mode import (
     ModeOptions,
     register_mode,
 )
-from tf_metacompress.deploy.modes.op_formats import INT8_FORMAT, Border
+from tf_metacompress.deploy.modes.op_formats import INT8_FORMAT, Border, uniform_formats
 from tf_metacompress.deploy.modes.static import quantize_static
 
 
 def quantize_int8(data: bytes, samples: CalibrationSamples, options: ModeOptions) -> bytes:
     """Quantises weights per channel and activations per tensor, both to integers.
 
-    Operators inside a loop, such as those of an LSTM, stay in float32; all around it is int8. With
+    Loops, such as those of an LSTM, compute in float32 with int8 weights; all around is int8. With
     `io_dtype="float32"` the file takes and gives real numbers and converts them at its border.
 
     Args:
@@ -28,7 +28,7 @@ def quantize_int8(data: bytes, samples: CalibrationSamples, options: ModeOptions
     Raises:
         UnsupportedModelError: If nothing in the model can be computed in int8.
     """
-    formats = dict.fromkeys((op.index for op in read_flatfile(data).main.ops), INT8_FORMAT)
+    formats = uniform_formats(read_flatfile(data), INT8_FORMAT)
     border = Border(inputs=INT8_FORMAT, outputs=INT8_FORMAT)
     return quantize_static(data, samples, options, formats, border)
 

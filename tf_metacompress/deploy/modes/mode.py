@@ -21,12 +21,12 @@ class ModeOptions:
         io_dtype: Type of the file's input and output tensors.
         ranges: Tensor name to "min" and "max", each an array of one value: ranges known from
             training, which take the place of measured ones.
-        formats: Index of an operator of the float32 file to its numbers, in mode "mixed".
+        formats: Key of an operator of the float32 file to its numbers, in mode "mixed".
     """
 
     io_dtype: IoDtype = "float32"
     ranges: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    formats: Mapping[int, OpFormat] = field(default_factory=dict)
+    formats: Mapping[str, OpFormat] = field(default_factory=dict)
 
 
 Quantize = Callable[[bytes, CalibrationSamples, ModeOptions], bytes]

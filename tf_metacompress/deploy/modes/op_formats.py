@@ -9,16 +9,17 @@ from ai_edge_quantizer.qtyping import TFLOperationName
 from ai_edge_quantizer.quantizer import Quantizer
 
 from tf_metacompress.deploy.constants import stored_values
-from tf_metacompress.deploy.flatfile import OpInfo, Subgraph
+from tf_metacompress.deploy.flatfile import FlatFile, OpInfo, Subgraph
 from tf_metacompress.deploy.integer_grid import grid_bits
+
+PACKED_OPS = ("FULLY_CONNECTED",)
+"""Operators for which the runtime has fast kernels with packed 4-bit weights."""
 
 _ALL = TFLOperationName.ALL_SUPPORTED
 _WEIGHT_INPUT = 1
-_PACKED_OPS = ("FULLY_CONNECTED",)
-"""Operators for which the runtime has fast kernels with packed 4-bit weights."""
-
 _FLOAT_BITS = 32
 _HALF_BITS = 16
+_BYTE_BITS = 8
 _PACKED_BITS = 4
 
 
@@ -28,8 +29,8 @@ class OpFormat:
 
     Attributes:
         activation_bits: 8 or 16 for integers, 32 for real numbers.
-        weight_bits: 4 or 8 for integers, 16 for float16, 32 for float32. With integer activations
-            4 is chosen by itself for weights that lose nothing and run fast.
+        weight_bits: 4 or 8 for integers, 16 for float16, 32 for float32. With 8-bit activations 4
+            is chosen by itself for weights that lose nothing and run fast.
     """
 
     activation_bits: int
@@ -51,65 +52,94 @@ class Border:
 
 INT8_FORMAT = OpFormat(activation_bits=8, weight_bits=8)
 INT16_FORMAT = OpFormat(activation_bits=16, weight_bits=8)
+BYTE_WEIGHTS = OpFormat(activation_bits=32, weight_bits=8)
+"""Weights stored in int8, widened once when the runtime loads them."""
 
 
-def with_packed_weights(graph: Subgraph, formats: Mapping[int, OpFormat]) -> dict[int, OpFormat]:
+def op_key(op: OpInfo, graph: Subgraph) -> str:
+    """Names an operator by the first tensor that it makes, which no other in the file has."""
+    return graph.tensors[op.outputs[0]].name if op.outputs else ""
+
+
+def uniform_formats(file: FlatFile, chosen: OpFormat) -> dict[str, OpFormat]:
+    """Gives all operators one format, where the runtime has it.
+
+    Args:
+        file: A float32 file.
+        chosen: The format.
+
+    Returns:
+        Key of an operator to its format. Inside loops, such as those of an LSTM, dense operators
+        compute in float32 with weights stored in int8, and others are left out.
+    """
+    formats = {op_key(op, file.main): chosen for op in file.main.ops}
+    return formats | {op_key(op, graph): BYTE_WEIGHTS for op, graph in _dense_in_loops(file)}
+
+
+def _dense_in_loops(file: FlatFile) -> list[tuple[OpInfo, Subgraph]]:
+    return [
+        (op, graph)
+        for graph in file.subgraphs[1:]
+        for op in graph.ops
+        if op.name in PACKED_OPS and graph.tensors[op.inputs[_WEIGHT_INPUT]].is_constant
+    ]
+
+
+def with_packed_weights(graph: Subgraph, formats: Mapping[str, OpFormat]) -> dict[str, OpFormat]:
     """Chooses 4-bit weights where they lose nothing and the runtime is fast with them.
 
     Args:
         graph: A float32 graph.
-        formats: Index of an operator to its format.
+        formats: Key of an operator to its format.
 
     Returns:
         The same formats but for those operators.
     """
-    chosen = dict(formats)
-    for op in graph.ops:
-        if formats.get(op.index) == INT8_FORMAT and _is_packed(op, graph):
-            chosen[op.index] = OpFormat(activation_bits=8, weight_bits=_PACKED_BITS)
-    return chosen
+    packed = OpFormat(activation_bits=_BYTE_BITS, weight_bits=_PACKED_BITS)
+    found = {
+        op_key(op, graph): packed
+        for op in graph.ops
+        if formats.get(op_key(op, graph)) == INT8_FORMAT and _is_packed(op, graph)
+    }
+    return {**formats, **found}
 
 
 def _is_packed(op: OpInfo, graph: Subgraph) -> bool:
-    if op.name not in _PACKED_OPS or op.inputs[_WEIGHT_INPUT] < 0:
+    if op.name not in PACKED_OPS or op.inputs[_WEIGHT_INPUT] < 0:
         return False
     kernel = stored_values(graph.tensors[op.inputs[_WEIGHT_INPUT]])
     bits = None if kernel is None else grid_bits(kernel)
     return bits is not None and bits <= _PACKED_BITS
 
 
-def make_quantizer(
-    data: bytes, graph: Subgraph, formats: Mapping[int, OpFormat], border: Border
-) -> Quantizer:
-    """Makes the quantizer of a file, with one rule an operator of its main graph.
-
-    Operators inside a loop or a branch get no rule and stay in float32.
+def make_quantizer(file: FlatFile, formats: Mapping[str, OpFormat], border: Border) -> Quantizer:
+    """Makes the quantizer of a file, with one rule an operator.
 
     Args:
-        data: A float32 .tflite file.
-        graph: Its main graph.
-        formats: Index of an operator to its format; operators left out stay in float32.
+        file: A float32 file.
+        formats: Key of an operator to its format; operators left out stay in float32.
         border: Formats of the inputs and outputs of the file.
 
     Returns:
         The quantizer, ready for `quantize`.
     """
-    quantizer = Quantizer(data)
-    for op in graph.ops:
-        chosen = formats.get(op.index)
-        if chosen is None:
-            continue
-        scope = _scope(op.outputs, graph)
-        if chosen.is_integer:
-            quantizer.add_static_config(scope, _ALL, chosen.activation_bits, chosen.weight_bits)
-        elif chosen.weight_bits < _FLOAT_BITS:
-            half = chosen.weight_bits == _HALF_BITS
-            algorithm = AlgorithmName.FLOAT_CASTING if half else AlgorithmName.MIN_MAX_UNIFORM_QUANT
-            quantizer.add_weight_only_config(
-                scope, _ALL, chosen.weight_bits, algorithm_key=algorithm
-            )
-    _set_border(quantizer, graph, border)
+    quantizer = Quantizer(file.data)
+    for graph in file.subgraphs:
+        for op in graph.ops:
+            chosen = formats.get(op_key(op, graph))
+            if chosen is not None:
+                _add_rule(quantizer, _scope(op.outputs, graph), chosen)
+    _set_border(quantizer, file.main, border)
     return quantizer
+
+
+def _add_rule(quantizer: Quantizer, scope: str, chosen: OpFormat) -> None:
+    if chosen.is_integer:
+        quantizer.add_static_config(scope, _ALL, chosen.activation_bits, chosen.weight_bits)
+    elif chosen.weight_bits < _FLOAT_BITS:
+        half = chosen.weight_bits == _HALF_BITS
+        algorithm = AlgorithmName.FLOAT_CASTING if half else AlgorithmName.MIN_MAX_UNIFORM_QUANT
+        quantizer.add_weight_only_config(scope, _ALL, chosen.weight_bits, algorithm_key=algorithm)
 
 
 def _set_border(quantizer: Quantizer, graph: Subgraph, border: Border) -> None:

@@ -29,7 +29,7 @@ def quantize_static(
     data: bytes,
     samples: CalibrationSamples,
     options: ModeOptions,
-    formats: Mapping[int, OpFormat],
+    formats: Mapping[str, OpFormat],
     border: Border,
 ) -> bytes:
     """Quantises a file operator by operator.
@@ -42,7 +42,7 @@ def quantize_static(
         data: Bytes of a float32 .tflite file with a signature.
         samples: Inputs that show the ranges of the activations.
         options: What the user chose; `options.ranges` takes the place of measured ranges.
-        formats: Index of an operator of the main graph to its format; others stay in float32.
+        formats: Key of an operator to its format; others stay in float32.
         border: Formats of the file's inputs and outputs.
 
     Returns:
@@ -51,14 +51,15 @@ def quantize_static(
     Raises:
         UnsupportedModelError: If nothing in the model can be computed in integers.
     """
-    graph = read_flatfile(data).main
-    chosen = with_packed_weights(graph, formats)
+    file = read_flatfile(data)
+    chosen = with_packed_weights(file.main, formats)
+    bits = {key: found.weight_bits for key, found in chosen.items()}
     with known_noise_held_back():
-        quantizer = make_quantizer(data, graph, chosen, border)
+        quantizer = make_quantizer(file, chosen, border)
         ranges = _ranges(data, samples, quantizer) if quantizer.need_calibration else {}
         ranges |= {name: found for name, found in options.ranges.items() if name in ranges}
-        bits = {index: chosen[index].weight_bits for index in chosen}
-        ranges |= weight_ranges(graph, ranges, bits)
+        for graph in file.subgraphs:
+            ranges |= weight_ranges(graph, ranges, bits)
         result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     quantized = with_inner_buffers(bytes(result.quantized_model))
     return add_float_border(quantized) if options.io_dtype == "float32" else quantized

@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from tf_metacompress.deploy.constants import stored_values
-from tf_metacompress.deploy.flatfile import OpInfo, Subgraph
+from tf_metacompress.deploy.flatfile import OpInfo, Subgraph, TensorInfo
 from tf_metacompress.deploy.integer_grid import MAX_LEVEL, channel_levels
+from tf_metacompress.deploy.modes.op_formats import op_key
 
 _LARGEST_BIAS = 2.0**30
 _SMALLEST_SHARE = 2.0**-16
 _LARGEST_WEIGHT = {8: MAX_LEVEL, 4: 7}
 _ACTIVATION_STEPS = 255
+_LOOK_UP = "GATHER"
+_BYTE = 8
 _OPERANDS = {
     "CONV_2D": (0, 1, 2, 0),
     "FULLY_CONNECTED": (0, 1, 2, 0),
@@ -32,14 +35,14 @@ _OPERANDS = {
 
 
 def weight_ranges(
-    graph: Subgraph, ranges: Mapping[str, Mapping[str, Any]], bits: Mapping[int, int]
+    graph: Subgraph, ranges: Mapping[str, Mapping[str, Any]], bits: Mapping[str, int]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Finds the ranges of those weights whose own range would not do.
 
     Args:
         graph: A float32 graph.
         ranges: Tensor name to the smallest and largest value of each activation.
-        bits: Index of an operator to the bits of its weights; those with neither 4 nor 8 are left
+        bits: Key of an operator to the bits of its weights; those with neither 4 nor 8 are left
             out.
 
     Returns:
@@ -48,13 +51,31 @@ def weight_ranges(
     """
     widened: dict[str, dict[str, np.ndarray]] = {}
     for op in graph.ops:
-        if bits.get(op.index) not in _LARGEST_WEIGHT:
+        stored = bits.get(op_key(op, graph))
+        if stored not in _LARGEST_WEIGHT:
             continue
-        for name, bound in _widened(op, graph, ranges, bits[op.index]):
+        for name, bound in _widened(op, graph, ranges, stored):
             if name in widened:
                 bound = np.maximum(bound, widened[name]["max"])
             widened[name] = {"min": -bound, "max": bound}
+        if op.name == _LOOK_UP and stored == _BYTE:
+            widened |= _table_range(graph.tensors[op.inputs[0]])
     return widened
+
+
+def _table_range(table: TensorInfo) -> dict[str, dict[str, np.ndarray]]:
+    """The range of a table of vectors, which the quantizer gives a zero point as an activation.
+
+    From −128 to 127 steps the zero point is 0, and the levels of a grid are whole numbers.
+    """
+    weights = stored_values(table)
+    if weights is None or not weights.any():
+        return {}
+    row = weights.reshape(1, -1)
+    largest = np.abs(row).max(axis=1, keepdims=True)
+    bound = _exact_bound(largest, channel_levels(row)[:, None], largest, MAX_LEVEL)
+    step = bound.reshape([1] * weights.ndim).astype(np.float32) / np.float32(MAX_LEVEL)
+    return {table.name: {"min": -np.float32(MAX_LEVEL + 1) * step, "max": MAX_LEVEL * step}}
 
 
 def _widened(
