@@ -49,7 +49,7 @@ def pictures(model: keras.Model, count: int) -> tuple[np.ndarray, np.ndarray]:
     patterns = generator.normal(size=(NUM_CLASSES, *coarse)).astype("float32")
     if is_image:
         patterns = np.asarray(keras.ops.image.resize(patterns, shape[:2]))
-    labels = np.arange(count) % NUM_CLASSES
+    labels = np.arange(count) % min(NUM_CLASSES, model.output_shape[-1])
     values = patterns[labels] + 0.5 * generator.normal(size=(count, *shape)).astype("float32")
     rescales = any(isinstance(layer, keras.layers.Rescaling) for layer in model.layers)
     return (values * 64.0 + 128.0 if rescales else values).astype("float32"), labels
