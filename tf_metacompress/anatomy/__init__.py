@@ -15,11 +15,13 @@ from tf_metacompress.anatomy.fusion import only_clips, quantization_points, resu
 from tf_metacompress.anatomy.kinds import KINDS, Kind, kind_of, register_kind
 from tf_metacompress.anatomy.outputs import classification_loss, gives_probabilities
 from tf_metacompress.anatomy.trace import LayerCall, trace
+from tf_metacompress.anatomy.untouched import UntouchedLayer, untouched
 
 __all__ = [
     "KINDS",
     "Kind",
     "LayerCall",
+    "UntouchedLayer",
     "activation_layers",
     "check_keras_model",
     "classification_loss",
@@ -38,4 +40,5 @@ __all__ = [
     "result_bounds",
     "select_compressible",
     "trace",
+    "untouched",
 ]
