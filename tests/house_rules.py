@@ -36,7 +36,12 @@ FLOORS = {
     "registration": 0,
 }
 # Imports between siblings that are meant.
-DOORS = {("atomic", "errors"), ("cli", "__init__"), ("pipeline", "__init__")}
+DOORS = {
+    ("atomic", "errors"),
+    ("cli", "__init__"),
+    ("compression", "surgery"),
+    ("pipeline", "__init__"),
+}
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "manager", "managers"}
 WITHOUT_TENSORFLOW = ("tensorflow", "keras", "tf_keras")
 PRIVATE_APIS = ("keras.src", "tensorflow.python", "tf.python", "tf_keras.src")

@@ -21,9 +21,11 @@ from tf_metacompress.layer_tree import is_redirected, leaf_layers
 from tf_metacompress.ops import get_score
 from tf_metacompress.policy import DeviceProfile, LayerPlan, Policy
 from tf_metacompress.policy import device as device_profile
-from tf_metacompress.wrappers import CompressedModel, LayerCompressor
+from tf_metacompress.surgery import make_channel_pruners, remove_silenced
+from tf_metacompress.wrappers import ChannelPruner, CompressedModel, LayerCompressor
 
 _INT8_BITS = 8
+Compressor = ChannelPruner | LayerCompressor
 
 
 def _check_not_compressed(model: keras.Model) -> None:
@@ -37,18 +39,19 @@ def _check_not_compressed(model: keras.Model) -> None:
 
 def make_compressors(
     model: keras.Model, policy: Policy, device: str | DeviceProfile | None = None
-) -> tuple[LayerCompressor, ...]:
+) -> tuple[Compressor, ...]:
     """Turns a policy into what acts on each layer of a model.
 
     Args:
         model: A built Keras 3 model. It is not changed.
         policy: What happens to each layer.
         device: Name of the device that must be able to store the result, or a profile; None when
-            that is left to the export.
+            that is left to the export. Channel counts are rounded up to its multiple.
 
     Returns:
-        A compressor for each layer that the policy touches, and for each layer whose result the
-        device will hold as an int8 tensor. Those that look at the results of others come last.
+        A pruner for each channel group that `pattern="channel"` touches; then a compressor for each
+        layer that the policy touches, and for each layer whose result the device will hold as an
+        int8 tensor. Those that look at the results of others come last.
 
     Raises:
         InvalidArgumentError: If the policy does not fit the model, or the device cannot store what
@@ -65,6 +68,7 @@ def make_compressors(
         device_profile(device).check(plans.values(), infos)
     points, batch_norms = quantization_points(calls), followers(calls)
     activations = activation_layers(calls)
+    pruners, plans = make_channel_pruners(model, plans, device)
     paths = {id(layer): path for path, layer in leaf_layers(model).items()}
     quantizes = any(plan.weight_bits < 32 for plan in plans.values())
     compressors = []
@@ -84,7 +88,8 @@ def make_compressors(
             activation=activations.get(path) if _looks_at_results(plan) else None,
         )
         compressors.append(compressor)
-    return tuple(sorted(compressors, key=lambda compressor: compressor.activation is not None))
+    compressors.sort(key=lambda compressor: compressor.activation is not None)
+    return (*pruners, *compressors)
 
 
 def _looks_at_results(plan: LayerPlan) -> bool:
@@ -99,13 +104,15 @@ def compress(
     Kernels are masked to the policy's sparsity and fake-quantised on the grid the exported file
     uses; activations are fake-quantised over moving-average ranges where the device holds int8
     tensors. The masks stand at their targets from the start: a `PruningSchedule` in `fit` lets
-    them grow gradually instead.
+    them grow gradually instead. With `pattern="channel"` all layers that share channels lose them
+    together, and `finalize` cuts them out.
 
     Args:
         model: A built Keras 3 model. It is not changed.
         policy: What happens to each layer; layers without a rule stay as they are.
         device: Name of the device that must be able to store the result, or a profile. None leaves
-            that to the export.
+            that to the export. With `pattern="channel"`, channel counts are rounded up to its
+            multiple; without a device the fractions are exact.
 
     Returns:
         A Keras model to compile and fit. Its input and output are those of `model`.
@@ -128,7 +135,7 @@ def compress(
     return student
 
 
-def bake(compressors: Sequence[LayerCompressor], model: keras.Model) -> None:
+def bake(compressors: Sequence[Compressor], model: keras.Model) -> None:
     """Writes compressed kernels into the layers of a model.
 
     Args:
@@ -136,8 +143,12 @@ def bake(compressors: Sequence[LayerCompressor], model: keras.Model) -> None:
         model: The model they act on, or a copy of it.
     """
     layers = leaf_layers(model)
+    pruners = [c for c in compressors if isinstance(c, ChannelPruner)]
     for compressor in compressors:
-        compressor.bake(layers[compressor.plan.layer])
+        if compressor not in pruners:
+            compressor.bake(layers[compressor.plan.layer])
+    for pruner in pruners:
+        pruner.bake(layers)
 
 
 def finalize(student: CompressedModel) -> keras.Model:
@@ -147,8 +158,10 @@ def finalize(student: CompressedModel) -> keras.Model:
         student: What `compress` returned. It is not changed and can be trained on.
 
     Returns:
-        A model of the class and architecture given to `compress`. It holds nothing of this package
-        and loads without it. Its kernels lie on the grid that `export_litert` stores.
+        A model of the class and architecture given to `compress`, with fewer channels where the
+        policy says `pattern="channel"`; a subclassed model comes back as a Functional one then. It
+        holds nothing of this package and loads without it. Its kernels lie on the grid that
+        `export_litert` stores.
 
     Raises:
         ArgumentTypeError: If `student` did not come from `compress`.
@@ -161,4 +174,5 @@ def finalize(student: CompressedModel) -> keras.Model:
         )
     plain = copy_model(student.network)
     bake(student.compressors, plain)
-    return plain
+    pruners = [c for c in student.compressors if isinstance(c, ChannelPruner)]
+    return remove_silenced(plain, pruners)

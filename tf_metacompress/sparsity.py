@@ -8,7 +8,7 @@ import numpy as np
 
 from tf_metacompress.anatomy import kind_of
 from tf_metacompress.layer_tree import leaf_layers, weight_of
-from tf_metacompress.wrappers import CompressedModel, compressor_of
+from tf_metacompress.wrappers import CompressedModel, compressor_of, pruners_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ def measure_sparsity(model: keras.Model) -> SparsityReport:
         compressor = compressor_of(layer)
         if compressor is not None:
             kernels |= compressor.compressed_kernels()
+        for pruner in pruners_of(layer):
+            kernels = {name: pruner.masked(path, name, kernels[name]) for name in kernels}
         arrays = [np.asarray(kernel) for kernel in kernels.values()]
         zeros[path] = sum(int(np.count_nonzero(array == 0)) for array in arrays)
         sizes[path] = sum(array.size for array in arrays)

@@ -28,8 +28,15 @@ Chosen = Sequence[Collection[int]]
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """A smaller model and how it came about."""
+class Outcome:
+    """A smaller model and how it came about.
+
+    Attributes:
+        model: The model.
+        removed: For each group, the indices of the channels that are gone.
+        gap: Largest difference from the masked model; NaN when not measured.
+        failures: Groups that were left, and why.
+    """
 
     model: keras.Model
     removed: Chosen
@@ -93,15 +100,29 @@ def remove_channels(
     else:
         sparsities = group_sparsities(functional, graph.groups, wanted)
         chosen = choose_by_score(functional, graph, sparsities, profile)
-    cut = _cut(functional, graph, chosen, Proof(functional, graph, samples) if verify else None)
+    cut = cut_channels(
+        functional, graph, chosen, Proof(functional, graph, samples) if verify else None
+    )
     smaller = cut.model if any(cut.removed) else model
     return smaller, _report(model, smaller, graph, sparsities, cut)
 
 
-def _cut(model: keras.Model, graph: ChannelGraph, chosen: Chosen, proof: Proof | None) -> _Cut:
-    """Cuts all groups at once; when the result is wrong, only those that are right alone."""
+def cut_channels(
+    model: keras.Model, graph: ChannelGraph, chosen: Chosen, proof: Proof | None
+) -> Outcome:
+    """Cuts all groups at once; when the result is wrong, only those that are right alone.
+
+    Args:
+        model: A built Sequential or Functional model. It is not changed.
+        graph: Its channels.
+        chosen: For each group, the indices of the channels that go.
+        proof: What compares; None to take the result on trust.
+
+    Returns:
+        The smaller model, or the model itself with reasons.
+    """
     attempt = _attempt(model, graph, chosen, proof)
-    if isinstance(attempt, _Cut):
+    if isinstance(attempt, Outcome):
         return attempt
     failures = {}
     for index, channels in enumerate(chosen):
@@ -111,18 +132,18 @@ def _cut(model: keras.Model, graph: ChannelGraph, chosen: Chosen, proof: Proof |
             failures[index] = tried
     rest = [() if index in failures else channels for index, channels in enumerate(chosen)]
     attempt = _attempt(model, graph, rest, proof)
-    if isinstance(attempt, _Cut):
-        return _Cut(attempt.model, rest, attempt.gap, failures)
+    if isinstance(attempt, Outcome):
+        return Outcome(attempt.model, rest, attempt.gap, failures)
     failures = {index: attempt for index, channels in enumerate(chosen) if channels}
-    return _Cut(model, [()] * len(chosen), float("nan"), failures)
+    return Outcome(model, [()] * len(chosen), float("nan"), failures)
 
 
 def _attempt(
     model: keras.Model, graph: ChannelGraph, chosen: Chosen, proof: Proof | None
-) -> _Cut | str:
+) -> Outcome | str:
     """The cut, or why it is not right."""
     if not any(chosen):
-        return _Cut(model, chosen, float("nan"), {})
+        return Outcome(model, chosen, float("nan"), {})
     own = zip(graph.classes, chosen, strict=True)
     removed = [int(classes[channel]) for classes, channels in own for channel in channels]
     try:
@@ -132,7 +153,7 @@ def _attempt(
         return f"the smaller model cannot be made: {' '.join(str(error).split())[:200]}"
     if gap > TOLERANCE:
         return f"the smaller model and the masked one differ by {gap:.1e}"
-    return _Cut(smaller, chosen, gap, {})
+    return Outcome(smaller, chosen, gap, {})
 
 
 def _report(
@@ -140,7 +161,7 @@ def _report(
     smaller: keras.Model,
     graph: ChannelGraph,
     sparsities: Sequence[float],
-    cut: _Cut,
+    cut: Outcome,
 ) -> RemovalReport:
     rows = []
     for index, (group, sparsity) in enumerate(zip(graph.groups, sparsities, strict=True)):

@@ -9,7 +9,7 @@ import numpy as np
 from tf_metacompress.anatomy import describe, followers, gain_array, kind_of, trace
 from tf_metacompress.anatomy.channels import ChannelGraph
 from tf_metacompress.errors import check_fraction, wrong_type
-from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.layer_tree import leaf_layers, weight_of
 from tf_metacompress.policy import DeviceProfile, Policy, Rule
 from tf_metacompress.policy.channel_group import OUTPUT, ChannelGroup
 
@@ -106,7 +106,7 @@ def folded_energy(model: keras.Model) -> dict[tuple[str, str], np.ndarray]:
     for path, layer in leaf_layers(model).items():
         kind = kind_of(layer)
         for name, axes in kind.kernels.items() if kind else ():
-            kernel = np.asarray(getattr(layer, name), np.float64)
+            kernel = np.asarray(weight_of(layer, name), np.float64)
             if path in batch_norms and name == list(kind.kernels)[-1]:
                 kernel = kernel * gain_array(batch_norms[path], kernel.shape, axes)
             energy[path, name] = kernel**2

@@ -7,5 +7,6 @@ from tf_metacompress.anatomy.channels.groups import (
     channel_groups,
     read_channels,
 )
+from tf_metacompress.anatomy.channels.walk import OUTPUT_REASON
 
-__all__ = ["ChannelGraph", "Cut", "channel_groups", "has_graph", "read_channels"]
+__all__ = ["OUTPUT_REASON", "ChannelGraph", "Cut", "channel_groups", "has_graph", "read_channels"]

@@ -19,7 +19,9 @@ from tf_metacompress.layer_tree import leaf_layers
 
 RULE_MODULES = (activations, joins, kernels, shapes)
 
-_OUTPUT = "it is an output of the model"
+OUTPUT_REASON = "it is an output of the model"
+"""Why the channels of a layer whose result the model returns stay."""
+
 _REASONS = {
     "LayerNormalization": "normalises over the channels",
     "GroupNormalization": "normalises over groups of channels",
@@ -126,7 +128,7 @@ def walk(model: keras.Model) -> Ledger:
     walker = Walker(model)
     inputs = [Flow(tuple(tensor.shape)) for tensor in model.inputs]
     for flow in walker.run(model, "", inputs):
-        walker.ledger.pin(flow, _OUTPUT)
+        walker.ledger.pin(flow, OUTPUT_REASON)
     # The plainest reason first: of several, the first counts.
-    walker.ledger.pins.sort(key=lambda pin: pin[1] != _OUTPUT)
+    walker.ledger.pins.sort(key=lambda pin: pin[1] != OUTPUT_REASON)
     return walker.ledger
