@@ -107,7 +107,7 @@ def test_fit_gathers_saliency_and_masks_follow_it(bits, run_eagerly):
     student.fit(X, Y, batch_size=8, epochs=1, verbose=0, callbacks=[schedule])
     for path, sparsity in (("conv", 0.5), ("hidden", 0.75)):
         state = state_of(student, path)
-        assert np.count_nonzero(state.saliency) > 0.9 * state.saliency.numpy().size
+        assert np.count_nonzero(state.saliency) > 0.5 * state.saliency.numpy().size
         mask = state.mask.numpy()
         assert mask.mean() == pytest.approx(1 - sparsity)
         assert np.any(mask != before[path])
@@ -124,7 +124,7 @@ def test_before_any_statistic_scores_are_magnitudes():
 
 @pytest.mark.parametrize("bits", [32, 8])
 def test_zeros_are_counted_behind_the_activation(bits):
-    student = student_of("activation", bits, pattern="channel")
+    student = student_of("activation", bits)
     conv = next(c for c in student.compressors if c.plan.layer == "conv")
     hidden = next(c for c in student.compressors if c.plan.layer == "hidden")
     assert (conv.activation, hidden.activation) == ("relu", "hidden")

@@ -66,6 +66,19 @@ class KernelState:
             if state is not None:
                 self.quantizer_state = _variable(owner, f"{name}_grid", state)
 
+    def masked(self, kernel: tf.Tensor) -> tf.Tensor:
+        """Puts the pruned weights of a kernel at zero.
+
+        Args:
+            kernel: The weights in full.
+
+        Returns:
+            Tensor of the same shape and dtype.
+        """
+        if self.mask is None:
+            return kernel
+        return kernel * tf.cast(tf.convert_to_tensor(self.mask), kernel.dtype)
+
     def compressed(self, kernel: tf.Tensor) -> tf.Tensor:
         """Masks and fake-quantises a kernel, with straight-through gradients.
 
@@ -73,11 +86,10 @@ class KernelState:
             kernel: The weights in full.
 
         Returns:
-            Tensor of the same shape and dtype, of which the gradient is observed if the score needs that.
+            Tensor of the same shape and dtype, of which the gradient is observed if the score needs
+            that.
         """
-        weights = tf.cast(kernel, tf.float32)
-        if self.mask is not None:
-            weights = weights * tf.convert_to_tensor(self.mask)
+        weights = self.masked(tf.cast(kernel, tf.float32))
         if self.grid is not None:
             weights = self.quantizer.fake_quantize(weights, self.grid, self._quantizer_state())
         elif self.plan.weight_bits < _FLOAT_BITS:
@@ -109,7 +121,7 @@ class KernelState:
         kernel = tf.cast(kernel, tf.float32)
         if self.mask is not None:
             self.mask.assign(self._choose(kernel, fraction, gain, zero_share))
-            kernel = kernel * tf.convert_to_tensor(self.mask)
+            kernel = self.masked(kernel)
         if self.quantizer_state is not None:
             self.quantizer_state.assign(self.quantizer.make_state(kernel, self.grid))
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -15,8 +15,8 @@ from tf_metacompress.ops import folding_gain
 from tf_metacompress.policy import LayerPlan
 from tf_metacompress.wrappers.activation_range import ActivationRange
 from tf_metacompress.wrappers.kernel_state import KernelState
+from tf_metacompress.wrappers.mask_constraint import MaskConstraint, constrain, release
 from tf_metacompress.wrappers.statistics import ZeroShare
-from tf_metacompress.wrappers.mask_constraint import constrain, release
 
 Layer = keras.layers.Layer
 _FLOAT_BITS = 32
@@ -30,6 +30,7 @@ class _Target:
     layer: Layer
     batch_norm: keras.layers.BatchNormalization | None
     activation: Layer | None
+    constraints: list[tuple[keras.Variable, MaskConstraint]] = field(default_factory=list)
 
 
 def compressor_of(layer: Layer) -> "LayerCompressor | None":
@@ -120,6 +121,7 @@ class LayerCompressor(Layer):
             if name not in self.states:
                 kernel = tf.convert_to_tensor(weight_of(self.layer, name))
                 self.states[name] = KernelState(self, name, self.plan, axis, kernel)
+        self._constrain()
         if self._target.activation is not None and self.zero_share is None:
             self.zero_share = ZeroShare(self._num_channels(), name="zero_share")
         self.built = True
@@ -127,8 +129,17 @@ class LayerCompressor(Layer):
         if self.zero_share is not None:
             redirect(self._target.activation, self._counting_call)
 
+    def _constrain(self) -> None:
+        for name, state in self.states.items():
+            if state.mask is not None:
+                weight = weight_of(self.layer, name)
+                self._target.constraints.append((weight, constrain(weight, state.masked)))
+
     def detach(self) -> None:
         """Gives the layer its own call back."""
+        for weight, constraint in self._target.constraints:
+            release(weight, constraint)
+        self._target.constraints.clear()
         restore(self.layer)
         if self._target.activation is not None:
             restore(self._target.activation)
@@ -157,6 +168,7 @@ class LayerCompressor(Layer):
             return self.zero_share(call(*args, **kwargs))
 
         counting_call.compressor = getattr(call, "compressor", None)
+        counting_call.pruners = getattr(call, "pruners", ())
         return counting_call
 
     def _compressed_call(self, call: Call) -> Call:
@@ -171,6 +183,7 @@ class LayerCompressor(Layer):
             return outputs if self.output_range is None else self.output_range(outputs)
 
         compressed_call.compressor = self
+        compressed_call.pruners = getattr(call, "pruners", ())
         return compressed_call
 
     def call(self, inputs: Any = _NOTHING) -> dict[str, tf.Tensor]:

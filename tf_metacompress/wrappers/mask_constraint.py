@@ -7,45 +7,58 @@ import keras
 import tensorflow as tf
 
 Constraint = Callable[[Any], Any]
+Masked = Callable[[tf.Tensor], tf.Tensor]
 
 
 class MaskConstraint:
-    """Multiplies a weight with its mask after each step of the optimizer.
+    """Puts what was pruned from a weight back to zero after each step of the optimizer.
 
     The forward pass masks anyway. This keeps momentum from moving pruned weights away from zero, so
     that a file written at any moment of training holds zeros, whatever the order of the callbacks.
 
     Args:
-        mask: Variable of the shape of the weight; 1 keeps.
+        masked: Gives the weight with its pruned entries at zero.
         inner: Constraint that the weight had before, applied first; None for none.
     """
 
-    def __init__(self, mask: keras.Variable, inner: Constraint | None = None) -> None:
-        self.mask = mask
+    def __init__(self, masked: Masked, inner: Constraint | None) -> None:
+        self.masked = masked
         self.inner = inner
 
     def __call__(self, weight: Any) -> tf.Tensor:
         """Gives the weight with its pruned entries at zero."""
-        value = tf.convert_to_tensor(weight if self.inner is None else self.inner(weight))
-        return value * tf.cast(tf.convert_to_tensor(self.mask), value.dtype)
+        return self.masked(
+            tf.convert_to_tensor(weight if self.inner is None else self.inner(weight))
+        )
 
 
-def constrain(weight: keras.Variable, mask: keras.Variable) -> None:
+def constrain(weight: keras.Variable, masked: Masked) -> MaskConstraint:
     """Has optimizers keep the pruned entries of a weight at zero.
 
     Args:
-        weight: A trainable weight.
-        mask: Variable of its shape; 1 keeps.
+        weight: A weight.
+        masked: Gives a value of it with its pruned entries at zero.
+
+    Returns:
+        The constraint, to be released later.
     """
-    release(weight)
-    weight.constraint = MaskConstraint(mask, weight.constraint)
+    weight.constraint = MaskConstraint(masked, weight.constraint)
+    return weight.constraint
 
 
-def release(weight: keras.Variable) -> None:
-    """Gives a weight back the constraint it had before; nothing happens when it was not masked.
+def release(weight: keras.Variable, constraint: MaskConstraint) -> None:
+    """Takes a constraint out of those of a weight, wherever it stands among them.
 
     Args:
-        weight: A trainable weight.
+        weight: The weight.
+        constraint: What `constrain` gave.
     """
-    if isinstance(weight.constraint, MaskConstraint):
-        weight.constraint = weight.constraint.inner
+    outer, present = None, weight.constraint
+    while present is not None and present is not constraint:
+        outer, present = present, getattr(present, "inner", None)
+    if present is None:
+        return
+    if outer is None:
+        weight.constraint = constraint.inner
+    else:
+        outer.inner = constraint.inner
