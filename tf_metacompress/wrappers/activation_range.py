@@ -70,7 +70,12 @@ class ActivationRange(Layer):
 
     def _state(self, name: str) -> keras.Variable:
         return self.add_weight(
-            name=name, shape=(), initializer="zeros", trainable=False, dtype="float32"
+            name=name,
+            shape=(),
+            initializer="zeros",
+            trainable=False,
+            dtype="float32",
+            aggregation="mean",
         )
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
