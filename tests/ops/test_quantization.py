@@ -61,6 +61,18 @@ def test_symmetric_grid_equals_numpy(bits, axis):
     np.testing.assert_allclose(fake, expected_integers * expected_scale, rtol=1e-6)
 
 
+@pytest.mark.parametrize("bits", BITS)
+def test_the_full_range_has_one_more_negative_integer(bits):
+    kernel = np.array([[-1.0, 0.5, 0.1], [0.3, -0.2, -1.0], [-0.7, 1.0, 0.4]], "float32")
+    integers, scale = quantize_symmetric(tf.constant(kernel), bits, (0,), narrow_range=False)
+    levels = 2 ** (bits - 1) - 1
+    expected = [[max(row.max() / levels, -row.min() / (levels + 1))] for row in kernel]
+    np.testing.assert_allclose(scale, expected, rtol=1e-6)
+    assert integers.numpy().min() == -levels - 1 and integers.numpy().max() == levels
+    fake = fake_quantize_symmetric(tf.constant(kernel), bits, (0,), narrow_range=False)
+    np.testing.assert_array_equal(fake, integers * scale)
+
+
 def test_a_channel_of_zeros_has_scale_one_and_stays_zero():
     kernel = KERNEL.copy()
     kernel[..., 2] = 0.0

@@ -12,9 +12,12 @@ NUM_BITS = range(2, 17)
 
 
 def symmetric_scale(
-    kernel: tf.Tensor, num_bits: int, channel_axis: Sequence[int] = ()
+    kernel: tf.Tensor,
+    num_bits: int,
+    channel_axis: Sequence[int] = (),
+    narrow_range: bool = True,
 ) -> tf.Tensor:
-    """Scale of the symmetric, narrow-range grid: `max|w| / (2^(num_bits − 1) − 1)`.
+    """Scale of the symmetric grid: `max|w| / (2^(num_bits − 1) − 1)`.
 
     The same rule as ai-edge-quantizer's min-max recipe, so weights put on this grid are exported
     without a further error. A channel of zeros gets scale 1.
@@ -23,6 +26,7 @@ def symmetric_scale(
         kernel: Weights, any shape, floating.
         num_bits: Bits of a weight, 2 to 16.
         channel_axis: Axes that keep a scale of their own; empty for one scale per tensor.
+        narrow_range: Whether the lowest integer, −2^(num_bits − 1), is left out, as LiteRT needs.
 
     Returns:
         Positive scales, of the rank of `kernel`, size one on every other axis.
@@ -36,13 +40,21 @@ def symmetric_scale(
     """
     check_choice("num_bits", num_bits, NUM_BITS)
     axes = [axis for axis in range(kernel.shape.rank) if axis not in tuple(channel_axis)]
-    largest = tf.reduce_max(tf.abs(kernel), axis=axes, keepdims=True)
-    scale = largest / (2 ** (num_bits - 1) - 1)
+    levels = 2 ** (num_bits - 1) - 1
+    if narrow_range:
+        scale = tf.reduce_max(tf.abs(kernel), axis=axes, keepdims=True) / levels
+    else:
+        highest = tf.reduce_max(kernel, axis=axes, keepdims=True) / levels
+        lowest = tf.reduce_max(-kernel, axis=axes, keepdims=True) / (levels + 1)
+        scale = tf.maximum(highest, lowest)
     return tf.where(scale > 0, scale, tf.ones_like(scale))
 
 
 def quantize_symmetric(
-    kernel: tf.Tensor, num_bits: int, channel_axis: Sequence[int] = ()
+    kernel: tf.Tensor,
+    num_bits: int,
+    channel_axis: Sequence[int] = (),
+    narrow_range: bool = True,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Rounds weights to the integers that the exported file stores.
 
@@ -50,22 +62,27 @@ def quantize_symmetric(
         kernel: Weights, any shape, floating.
         num_bits: Bits of a weight, 2 to 16.
         channel_axis: Axes that keep a scale of their own.
+        narrow_range: Whether the lowest integer is left out.
 
     Returns:
         `(integers, scale)`: whole numbers in the dtype of `kernel`, within ±(2^(num_bits − 1) − 1),
-        and the scale as in `symmetric_scale`. A zero weight has integer zero.
+        or one lower without `narrow_range`, and the scale as in `symmetric_scale`. A zero weight
+        has integer zero.
 
     Example:
         >>> integers, _ = quantize_symmetric(tf.constant([1.27, -0.314, 0.0]), 8)
         >>> integers.numpy().tolist()
         [127.0, -31.0, 0.0]
     """
-    scale = symmetric_scale(kernel, num_bits, channel_axis)
+    scale = symmetric_scale(kernel, num_bits, channel_axis, narrow_range)
     return tf.round(kernel / scale), scale
 
 
 def fake_quantize_symmetric(
-    kernel: tf.Tensor, num_bits: int, channel_axis: Sequence[int] = ()
+    kernel: tf.Tensor,
+    num_bits: int,
+    channel_axis: Sequence[int] = (),
+    narrow_range: bool = True,
 ) -> tf.Tensor:
     """Puts weights on the symmetric grid, with a straight-through gradient.
 
@@ -76,6 +93,7 @@ def fake_quantize_symmetric(
         kernel: Weights, any shape, floating.
         num_bits: Bits of a weight, 2 to 16.
         channel_axis: Axes that keep a scale of their own.
+        narrow_range: Whether the lowest integer is left out.
 
     Returns:
         Weights of the same shape and dtype on the grid.
@@ -84,7 +102,7 @@ def fake_quantize_symmetric(
         >>> fake_quantize_symmetric(tf.constant([7.0, 2.6, 0.0]), 4).numpy().tolist()
         [7.0, 3.0, 0.0]
     """
-    integers, scale = quantize_symmetric(kernel, num_bits, channel_axis)
+    integers, scale = quantize_symmetric(kernel, num_bits, channel_axis, narrow_range)
     return straight_through(kernel, integers * scale)
 
 
