@@ -1,5 +1,9 @@
 """Removing channels equals making their activations zero, and the user's model stays as it is."""
 
+import itertools
+import json
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -268,6 +272,34 @@ def test_fractions_and_names_are_checked(wrong):
 def test_types_are_checked(wrong):
     with pytest.raises(tmc.errors.ArgumentTypeError):
         remove_channels(ARCHITECTURES["plain"](), wrong)
+
+
+def test_the_exported_file_and_the_multiplications_shrink(tmp_path):
+    model = ARCHITECTURES["inverted_residual"]()
+    smaller, report = remove_channels(model, 0.5, device=ANY_COUNT)
+    assert report.macs_after < 0.5 * report.macs_before
+    x = random_inputs(model)
+    sizes = [
+        tmc.export_litert(m, tmp_path / "m.tflite", representative_dataset=x).sizes.file_bytes
+        for m in (model, smaller)
+    ]
+    assert sizes[1] < sizes[0]
+
+
+RESULTS = Path(__file__).parents[1] / "benchmarks/results/channel_removal.json"
+
+
+def test_the_published_figures_shrink_with_the_channels():
+    networks = json.loads(RESULTS.read_text("utf-8"))["networks"]
+    assert set(networks) == {"ResNet-8", "MobileNetV1-0.5-96"}
+    for rows in networks.values():
+        assert [row["removed"] for row in rows] == [0.0, 0.25, 0.5]
+        for before, after in itertools.pairwise(rows):
+            assert after["macs"] < before["macs"]
+            assert after["gap"] <= 1e-5
+            for mode in ("float32", "int8"):
+                assert after[mode]["file_bytes"] < before[mode]["file_bytes"]
+                assert after[mode]["gzip_bytes"] < before[mode]["gzip_bytes"]
 
 
 @pytest.mark.slow
