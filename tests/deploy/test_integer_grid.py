@@ -145,3 +145,119 @@ def test_plain_sparse_layers_are_int8(tmp_path):
     assert (report.layers[0].stored, report.layers[0].grid_bits) == ("int8", None)
     assert report.layers[0].exact
     assert "4-bit" not in " ".join(report.warnings)
+
+
+def per_tensor(kernel, bits):
+    step = np.abs(kernel).max() / (2 ** (bits - 1) - 1)
+    return np.round(kernel / step) * step
+
+
+def clipped(kernel, bits):
+    rest = tuple(range(kernel.ndim - 1))
+    largest = 0.6 * np.abs(kernel).max(axis=rest, keepdims=True)
+    step = largest / (2 ** (bits - 1) - 1)
+    return np.round(np.clip(kernel, -largest, largest) / step) * step
+
+
+def powers_of_two(kernel, bits):
+    largest = np.abs(kernel).max()
+    octaves = np.clip(np.round(-np.log2(np.abs(kernel) / largest)), 0, 2 ** (bits - 1) - 2)
+    return np.sign(kernel) * largest * 2.0**-octaves
+
+
+def asymmetric(kernel, bits):
+    rest = tuple(range(kernel.ndim - 1))
+    low, high = kernel.min(axis=rest, keepdims=True), kernel.max(axis=rest, keepdims=True)
+    step = (high - low) / (2**bits - 1)
+    zero = np.round(-low / step)
+    return (np.clip(np.round(kernel / step) + zero, 0, 2**bits - 1) - zero) * step
+
+
+def codebook(kernel, bits):
+    values = np.quantile(kernel, (np.arange(2**bits) + 0.5) / 2**bits)
+    return values[np.abs(kernel[..., None] - values).argmin(axis=-1)]
+
+
+STORABLE = [(per_tensor, 6), (per_tensor, 8), (clipped, 5), (powers_of_two, 4), (asymmetric, 4)]
+
+
+def net_with_kernels(quantize, bits):
+    """A convolution, a depthwise and a dense layer with the same kind of weights in all."""
+    inputs = keras.Input((9, 9, 2))
+    x = layers.Conv2D(6, 3, activation="relu", name="conv")(inputs)
+    x = layers.DepthwiseConv2D(3, name="depthwise")(x)
+    model = randomize(keras.Model(inputs, layers.Dense(4, name="dense")(layers.Flatten()(x))))
+    for name in ("conv", "depthwise", "dense"):
+        kernel = model.get_layer(name).kernel
+        values = np.random.default_rng(5).normal(0.1, 0.4, kernel.shape)
+        flat = values[..., 0] if name == "depthwise" else values
+        kernel.assign(quantize(flat, bits).reshape(kernel.shape))
+    return model
+
+
+@pytest.mark.parametrize(("quantize", "bits"), STORABLE)
+@pytest.mark.parametrize("mode", ["int8", pytest.param("int16x8", marks=pytest.mark.slow)])
+def test_any_grid_of_at_most_127_levels_is_stored_exactly(quantize, bits, mode, tmp_path):
+    model, path = net_with_kernels(quantize, bits), tmp_path / "m.tflite"
+    x, _ = images(16, shape=(9, 9, 2))
+    report = export_litert(model, path, mode=mode, representative_dataset=x)
+    tensors = {t.name: t for t in read_flatfile(read_model_file(path)).main.tensors}
+    kernels = kernel_arrays(model, folded=True)
+    for entry in report.layers:
+        assert entry.exact and entry.rounding_error < 1e-6
+        assert entry.grid_bits is not None and entry.grid_bits <= 8
+        expected = in_file_order(kernels[entry.layer][0], tensors[entry.tensor])
+        np.testing.assert_allclose(real_values(tensors[entry.tensor]), expected, rtol=2e-6)
+    assert "exact" in str(report)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_four_bits_and_fewer_are_packed_in_dense_layers(bits, tmp_path):
+    model, path = net_with_kernels(per_tensor, bits), tmp_path / "m.tflite"
+    x, _ = images(16, shape=(9, 9, 2))
+    report = export_litert(model, path, mode="int8", representative_dataset=x)
+    assert report.stored_types == {"conv": "int8", "depthwise": "int8", "dense": "int4"}
+    assert all(entry.exact for entry in report.layers)
+
+
+@pytest.mark.parametrize(
+    ("quantize", "bits", "words"),
+    [(asymmetric, 8, "more than 127 levels"), (codebook, 4, "at most 16 values a channel")],
+)
+def test_what_a_file_cannot_store_is_said_with_its_error(quantize, bits, words, tmp_path):
+    model, path = net_with_kernels(quantize, bits), tmp_path / "m.tflite"
+    x, _ = images(16, shape=(9, 9, 2))
+    report = export_litert(model, path, mode="int8", representative_dataset=x)
+    entry = next(entry for entry in report.layers if entry.layer == "dense")
+    assert not entry.exact
+    assert 1e-4 < entry.rounding_error < 0.02
+    said = next(text for text in report.warnings if words in text)
+    assert f"dense (off by {100 * entry.rounding_error:.2g}%)" in said
+    tensor = next(
+        t for t in read_flatfile(read_model_file(path)).main.tensors if t.name == entry.tensor
+    )
+    kernel = kernel_arrays(model, folded=True)["dense"][0].T
+    relative = np.linalg.norm(real_values(tensor) - kernel) / np.linalg.norm(kernel)
+    assert entry.rounding_error == pytest.approx(relative)
+    if quantize is codebook:
+        assert max(len(np.unique(row)) for row in stored_values(tensor)) <= 2**bits
+
+
+def test_ordinary_weights_need_no_words(tmp_path):
+    model, path = net_with_kernels(lambda kernel, bits: kernel, 0), tmp_path / "m.tflite"
+    x, _ = images(16, shape=(9, 9, 2))
+    report = export_litert(model, path, mode="int8", representative_dataset=x)
+    assert not any(entry.exact or entry.grid_bits or entry.codebook for entry in report.layers)
+    assert not any("rounded to int8" in text for text in report.warnings)
+
+
+def test_an_embedding_is_stored_exactly(tmp_path):
+    tokens = keras.Input((5,), dtype="int32")
+    x = layers.Flatten()(layers.Embedding(10, 4, name="table")(tokens))
+    model, path = randomize(keras.Model(tokens, layers.Dense(2, name="head")(x))), tmp_path / "m"
+    table = model.get_layer("table").embeddings
+    table.assign(per_tensor(table.numpy(), 5))
+    x = np.random.default_rng(0).integers(0, 10, (20, 5))
+    report = export_litert(model, path, mode="int8", representative_dataset=x)
+    entry = next(entry for entry in report.layers if entry.layer == "table")
+    assert (entry.stored, entry.grid_bits, entry.exact) == ("int8", 5, True)

@@ -80,7 +80,8 @@ def export_litert(
             was trained with.
         io_dtype: Type of the file's inputs and outputs; "int8" goes with mode "int8" only.
         tolerance: Largest accepted root-mean-square error of an output, relative to the root mean
-            square of what Keras gives; free of scale. None takes the mode's own: 1e-4 for float32
+            square of what Keras gives (a student that rounds its activations, if it is given and
+            the mode has integer ones); free of scale. None takes the mode's own: 1e-4 for float32
             (order of summation), 0.05 for float16 (11 significant bits, many layers), 0.25 for
             all with integers (on confident class probabilities 3 % other answers; sound files show
             0.01 to 0.1, collapsed ones about 1).
@@ -115,8 +116,9 @@ def export_litert(
     )
     singles = calibration.singles() if calibration else []
     opened = _quantized(request, plain, source.conversion, singles, options)
+    reference = model if trained.by_tensor else plain
     parity = _parity(
-        plain, source.conversion, opened, samples.spread(_MAX_PARITY), request.tolerance
+        reference, source.conversion, opened, samples.spread(_MAX_PARITY), request.tolerance
     )
     report = replace(
         _report(request, source, opened, parity),

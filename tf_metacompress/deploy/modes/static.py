@@ -19,6 +19,7 @@ from tf_metacompress.deploy.modes.op_formats import (
     make_quantizer,
     with_packed_weights,
 )
+from tf_metacompress.deploy.modes.signature_names import with_names_of
 from tf_metacompress.deploy.modes.weight_ranges import weight_ranges, without_empty_ranges
 from tf_metacompress.errors import UnsupportedModelError
 
@@ -61,7 +62,7 @@ def quantize_static(
         for graph in file.subgraphs:
             ranges |= weight_ranges(graph, ranges, bits)
         result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    quantized = with_inner_buffers(bytes(result.quantized_model))
+    quantized = with_names_of(with_inner_buffers(bytes(result.quantized_model)), file)
     return add_float_border(quantized) if options.io_dtype == "float32" else quantized
 
 
