@@ -92,7 +92,7 @@ class MetaCompress(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Finds the policy and attaches it to the layers of the model."""
         self.policy = self._find_policy()
-        self._compressors = make_compressors(self.model, self.policy)
+        self._compressors = make_compressors(self.model, self.policy, self.device)
         layers = leaf_layers(self.model)
         for compressor in self._compressors:
             compressor.attach(layers)
