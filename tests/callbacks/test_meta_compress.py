@@ -246,6 +246,78 @@ def test_other_callbacks_work_beside_it(tmp_path):
     zeros_as_planned(again, POLICY)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_checkpoints_are_sparse_in_any_order_of_the_callbacks(tmp_path, order):
+    model = compiled(tiny_net())
+    model.optimizer = keras.optimizers.Adam(0.1)  # its momentum moves weights that get no gradient
+    x, y = images(32)
+    callbacks = [
+        keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5", save_weights_only=True),
+        MetaCompress(policy=POLICY, prune_until=0.5),
+    ]
+    model.fit(x, y, epochs=6, batch_size=8, verbose=0, callbacks=callbacks[::order])
+    sparsities = []
+    for epoch in range(1, 7):
+        again = tiny_net()
+        again.load_weights(tmp_path / f"{epoch}.weights.h5")
+        sparsities.append(measure_sparsity(again).layers["conv"])
+    assert sparsities == sorted(sparsities)
+    assert sparsities[0] < 0.5 and sparsities[3:] == [0.5] * 3
+
+
+def test_weights_have_their_own_constraints_again_afterwards():
+    model = compiled(tiny_net())
+    kernel = model.get_layer("head").kernel
+    kernel.constraint = own = keras.constraints.MaxNorm(0.5)
+    model.fit(*images(8), verbose=0, callbacks=[MetaCompress(policy=POLICY)])
+    assert kernel.constraint is own
+    assert np.linalg.norm(kernel, axis=0).max() < 0.51
+    assert model.get_layer("conv").kernel.constraint is None
+
+
+class Crash(keras.callbacks.Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_training_resumed_by_backup_and_restore_goes_on_pruning(tmp_path, order):
+    x, y = images(32)
+    seen = Sparsities()
+
+    def train(*more):
+        callbacks = [
+            keras.callbacks.BackupAndRestore(tmp_path / "backup"),
+            MetaCompress(policy=POLICY, prune_until=0.9),
+        ]
+        model = compiled(tiny_net())
+        model.fit(x, y, epochs=4, batch_size=8, verbose=0, callbacks=[*callbacks[::order], *more])
+        return model
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Crash(2), seen)
+    reached = seen.seen[-1]
+    assert 0.3 < reached < 0.5
+    model = train(seen)
+    assert len(seen.seen) == 16
+    assert seen.seen == sorted(seen.seen) and seen.seen[8] >= reached
+    zeros_as_planned(model, POLICY)
+
+
+def test_a_later_initial_epoch_prunes_gradually():
+    model, seen = compiled(tiny_net()), Sparsities()
+    x, y = images(32)
+    callback = MetaCompress(policy=POLICY, prune_until=0.5)
+    model.fit(x, y, initial_epoch=4, epochs=6, batch_size=8, verbose=0, callbacks=[callback, seen])
+    assert seen.seen[0] < 0.05 < seen.seen[2] < 0.5
+    zeros_as_planned(model, POLICY)
+
+
 def test_a_stop_in_the_middle_still_compresses():
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

@@ -106,6 +106,49 @@ def test_steps_that_run_in_one_execution_all_count():
     assert zeros == expected(cubic(step, 0, 6) for step in (0, 3, 6, 6))
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_training_resumed_by_backup_and_restore_goes_on_where_it_was(tmp_path, order):
+    seen = Zeros()
+    x = np.random.default_rng(0).normal(size=(12, 12)).astype("float32")
+
+    def train(stop_at):
+        student = compress(randomize(dense_net()), Policy([Rule("*", sparsity=TARGET)]))
+        student.compile("adam", loss="mse", run_eagerly=True)
+
+        class Crash(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                if epoch == stop_at:
+                    raise KeyboardInterrupt
+
+        callbacks = [
+            keras.callbacks.BackupAndRestore(tmp_path / "backup"),
+            PruningSchedule(begin_step=1, end_step=10, frequency=2),
+        ]
+        student.fit(
+            x, np.zeros((12, 3)), batch_size=4, epochs=4, verbose=0,
+            callbacks=[*callbacks[::order], seen, Crash()],
+        )  # fmt: skip
+        return student
+
+    with pytest.raises(KeyboardInterrupt):
+        train(stop_at=2)
+    student = train(stop_at=None)
+    updates = [0, 1, 1, 3, 3, 5, 5, 7, 7, 9, 10, 10]
+    updates[6] = 6  # the restored masks are brought to where the schedule is
+    assert seen.zeros == expected(cubic(step, 1, 10) for step in updates)
+    assert measure_sparsity(student).total == pytest.approx(TARGET, abs=0.01)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_pruned_weights_are_zero_in_the_variables_too(momentum):
+    student = compress(randomize(dense_net()), Policy([Rule("*", sparsity=TARGET)]))
+    student.compile(keras.optimizers.SGD(0.1, momentum=momentum), loss="mse", run_eagerly=True)
+    x = np.random.default_rng(0).normal(size=(12, 12)).astype("float32")
+    schedule = PruningSchedule(end_step=4, frequency=1)
+    student.fit(x, np.zeros((12, 3)), batch_size=2, verbose=0, callbacks=[schedule])
+    assert measure_sparsity(student.network).total == pytest.approx(TARGET, abs=0.01)
+
+
 class LikeTfmot:
     """What tfmot's PolynomialDecay does, without tfmot."""
 

@@ -1,13 +1,16 @@
 """One callback that compresses a plain Keras model during its `fit`."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_metacompress.compression import bake, make_compressors
 from tf_metacompress.controller import PruningController
 from tf_metacompress.errors import check_fraction, wrong_type
-from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.layer_tree import leaf_layers, weight_of
 from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.policy import Budget, DeviceProfile, Policy
 from tf_metacompress.schedules import PolynomialSparsity
@@ -18,6 +21,20 @@ from tf_metacompress.wrappers import FreezeRanges, LayerCompressor
 _UPDATES = 20
 
 
+def _reached_fraction(compressors: Sequence[LayerCompressor]) -> float:
+    """Share of the planned zeros that the weights have already."""
+    planned = present = 0.0
+    for compressor in compressors:
+        if not isinstance(compressor, LayerCompressor):
+            continue
+        for name, mask in compressor.masks.items():
+            size = math.prod(mask.shape)
+            zeros = size - np.count_nonzero(weight_of(compressor.layer, name))
+            planned += compressor.plan.sparsity * size
+            present += min(zeros, compressor.plan.sparsity * size)
+    return present / planned if planned else 0.0
+
+
 class MetaCompress(keras.callbacks.Callback):
     """Finds a policy for the model, carries it out during `fit`, and leaves it compressed.
 
@@ -26,8 +43,11 @@ class MetaCompress(keras.callbacks.Callback):
     kernels are written into the model, which is a plain Keras model throughout.
 
     Put it last in the list of callbacks: one behind it that restores earlier weights when training
-    ends, as EarlyStopping does, would undo the compression. Files of a ModelCheckpoint hold the
-    weights under the masks, as they are only written into the model at the end.
+    ends, as EarlyStopping does, would undo the compression. Files that a ModelCheckpoint writes on
+    the way are sparse, whatever its place in the list, but not yet rounded to integers.
+
+    Zeros that the model has when training begins count: a training that goes on, after
+    `BackupAndRestore` or with `initial_epoch`, is pruned from where it is.
 
     Training that is interrupted leaves the model computing compressed, with full-precision weights
     underneath; `detach` gives it its own calls back.
@@ -79,7 +99,7 @@ class MetaCompress(keras.callbacks.Callback):
         self._compressors: tuple[LayerCompressor, ...] = ()
         self._controller: PruningController | None = None
         self._freeze: FreezeRanges | None = None
-        self._epoch = 0
+        self._first_epoch = self._epoch = 0
 
     def _find_policy(self) -> Policy:
         if self._given_policy is not None:
@@ -99,15 +119,16 @@ class MetaCompress(keras.callbacks.Callback):
         ranges = [c.output_range for c in self._compressors if c.output_range is not None]
         self._freeze = FreezeRanges(ranges, self.freeze_after)
         self._freeze.set_params(self.params)
-        self._controller = PruningController(self._compressors, self._schedule())
-        self._controller.on_train_begin()
+        self._controller = None
         self._retrace()
 
-    def _schedule(self) -> PolynomialSparsity:
-        total = self.params["epochs"] * self._steps_per_epoch
-        end_step = max(int(self.prune_until * total), 1)
+    def _schedule(self, num_epochs: int) -> PolynomialSparsity:
+        end_step = max(int(self.prune_until * num_epochs * self._steps_per_epoch), 1)
         return PolynomialSparsity(
-            begin_step=0, end_step=end_step, frequency=max(end_step // _UPDATES, 1)
+            begin_step=0,
+            end_step=end_step,
+            frequency=max(end_step // _UPDATES, 1),
+            initial_fraction=_reached_fraction(self._compressors),
         )
 
     @property
@@ -116,14 +137,21 @@ class MetaCompress(keras.callbacks.Callback):
         return self.params.get("steps") or 1
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Lets the activation ranges stand still near the end."""
+        """Lets the activation ranges stand still near the end; the first epoch sets the masks."""
+        if self._controller is None:
+            # Only now are the weights there that BackupAndRestore brings back.
+            self._first_epoch = epoch
+            schedule = self._schedule(self.params["epochs"] - epoch)
+            self._controller = PruningController(self._compressors, schedule)
+            self._controller.on_train_begin()
         self._epoch = epoch
         self._freeze.on_epoch_begin(epoch)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Moves the masks when it is time."""
         within = min(batch, self._steps_per_epoch - 1)
-        self._controller.on_step(self._epoch * self._steps_per_epoch + within)
+        passed = self._epoch - self._first_epoch
+        self._controller.on_step(passed * self._steps_per_epoch + within)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Writes the compressed kernels into the model."""
