@@ -59,12 +59,13 @@ def _codebooks(report: ExportReport, file: FlatFile) -> Iterator[str]:
         )
 
 
-def _measured_ranges(report: ExportReport, file: FlatFile) -> Iterator[str]:
-    if report.ranges.measured:
-        names = ", ".join(report.ranges.measured)
+def _other_ranges(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    if report.ranges.other:
+        names = ", ".join(report.ranges.other)
         yield (
-            "The results of these layers have ranges measured on the data, not those of training, "
-            f"as the file has no such tensor or shares its range with another: {names}."
+            "The results of these layers have other ranges than those of training, as the file "
+            "has no such tensor, shares its range with a neighbour, or the runtime fixes it: "
+            f"{names}."
         )
 
 
@@ -122,7 +123,7 @@ _ADVICE: tuple[Advice, ...] = (
     _few_bits,
     _many_levels,
     _codebooks,
-    _measured_ranges,
+    _other_ranges,
     _slow_dynamic,
     _left_float,
     _outside_delegate,

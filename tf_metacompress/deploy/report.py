@@ -19,13 +19,13 @@ class RangeUse(Record):
 
     Attributes:
         used: Layers whose results have their trained range in the file.
-        measured: Layers whose results were not found in the file, or which the file quantises with
-            the range of a neighbour; they have ranges measured on the representative data. Results
-            that the file computes in float32 are in neither.
+        other: Layers whose results were not found in the file, share the range of a neighbour, as
+            those that only a Concatenate reads, or have a range that the runtime fixes, as of tanh.
+            Results that the file computes in float32 are in neither.
     """
 
     used: tuple[str, ...] = ()
-    measured: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,12 +62,12 @@ class TrainedRanges:
             for layer, found in made.items()
             if found and all(self._agrees(layer, scale) for scale in found)
         )
-        measured = tuple(
+        other = tuple(
             layer
             for layer, found in made.items()
             if layer not in used and (found or not self.by_layer[layer])
         )
-        return RangeUse(used=used, measured=measured)
+        return RangeUse(used=used, other=other)
 
     def _agrees(self, layer: str, scales: Sequence[float]) -> bool:
         name = self.by_layer[layer][0]

@@ -58,7 +58,9 @@ def quantize_static(
     with known_noise_held_back():
         quantizer = make_quantizer(file, chosen, border)
         ranges = _ranges(data, samples, quantizer) if quantizer.need_calibration else {}
-        ranges |= {name: found for name, found in options.ranges.items() if name in ranges}
+        # Copied, as the quantizer writes fixed ranges, such as that of TANH, into what it is given.
+        known = {name: dict(found) for name, found in options.ranges.items()}
+        ranges |= {name: found for name, found in known.items() if name in ranges}
         for graph in file.subgraphs:
             ranges |= weight_ranges(graph, ranges, bits)
         result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
