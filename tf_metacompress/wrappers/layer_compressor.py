@@ -119,8 +119,7 @@ class LayerCompressor(Layer):
         )
         for name, axis in self._touched().items():
             if name not in self.states:
-                kernel = tf.convert_to_tensor(weight_of(self.layer, name))
-                self.states[name] = KernelState(self, name, self.plan, axis, kernel)
+                self.states[name] = KernelState(self, name, self.plan, axis, self._float32(name))
         self._constrain()
         if self._target.activation is not None and self.zero_share is None:
             self.zero_share = ZeroShare(self._num_channels(), name="zero_share")
@@ -162,6 +161,12 @@ class LayerCompressor(Layer):
         """Whether `update_masks` changes anything: masks, codebooks or ranges of grids."""
         states = self.states.values()
         return any(s.mask is not None or s.quantizer_state is not None for s in states)
+
+    @property
+    def lacks_statistics(self) -> bool:
+        """Whether the score looks at gradients or results and has seen none."""
+        unknown = self.zero_share is not None and not self.zero_share.is_known
+        return unknown or any(state.lacks_saliency for state in self.states.values())
 
     def _counting_call(self, call: Call) -> Call:
         def counting_call(*args: Any, **kwargs: Any) -> Any:
@@ -220,8 +225,7 @@ class LayerCompressor(Layer):
             fraction: Share of the planned sparsity, or of the threshold, to reach, in [0, 1].
         """
         for name, state in self.states.items():
-            kernel = tf.convert_to_tensor(weight_of(self.layer, name))
-            state.update(kernel, fraction, **self._facts(name))
+            state.update(self._float32(name), fraction, **self._facts(name))
 
     def complete_masks(self) -> None:
         """Chooses masks that keep more than the plan allows anew.
@@ -229,8 +233,11 @@ class LayerCompressor(Layer):
         Masks at their target stay as they are: the weights have been trained for these masks.
         """
         for name, state in self.states.items():
-            kernel = tf.convert_to_tensor(weight_of(self.layer, name))
-            state.complete(kernel, **self._facts(name))
+            state.complete(self._float32(name), **self._facts(name))
+
+    def _float32(self, name: str) -> tf.Tensor:
+        """A kernel in the precision that masks and grids are chosen in."""
+        return tf.cast(tf.convert_to_tensor(weight_of(self.layer, name)), tf.float32)
 
     def _facts(self, name: str) -> dict[str, tf.Tensor | None]:
         """What is known of the output channels of a kernel; of several, only of the last one's."""
@@ -250,8 +257,8 @@ class LayerCompressor(Layer):
         if batch_norm is None:
             return None
         return folding_gain(
-            tf.convert_to_tensor(batch_norm.gamma) if batch_norm.scale else None,
-            tf.convert_to_tensor(batch_norm.moving_variance),
+            tf.cast(batch_norm.gamma, tf.float32) if batch_norm.scale else None,
+            tf.cast(batch_norm.moving_variance, tf.float32),
             batch_norm.epsilon,
             weight_of(self.layer, name).shape,
             self.kernels[name],
