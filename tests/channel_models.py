@@ -137,6 +137,14 @@ def one_dimensional():
     return functional(inputs, layers.Dense(3, name="head")(layers.Flatten()(x)))
 
 
+def recurrent():
+    inputs = keras.Input((12, 3))
+    x = layers.Conv1D(6, 3, activation="relu", name="a")(inputs)
+    x = layers.GRU(4, return_sequences=True, name="gru")(x)
+    x = layers.Dense(4, name="hidden")(layers.LSTM(3, name="lstm")(x))
+    return functional(inputs, layers.Dense(3, name="head")(x))
+
+
 def three_dimensional():
     inputs = keras.Input((5, 5, 5, 1))
     x = layers.BatchNormalization(name="bn")(layers.Conv3D(4, 2, name="a")(inputs))
@@ -171,6 +179,7 @@ ARCHITECTURES = {
         transposed,
         several_ends,
         one_dimensional,
+        recurrent,
         three_dimensional,
         plain_operations,
     )

@@ -57,8 +57,8 @@ def remove(model, graph, removed):
     return rebuild(model, graph, numbers)
 
 
-def assert_removal_is_silence(model, removed_of):
-    graph = read_channels(model)
+def assert_removal_is_silence(model, removed_of, graph=None):
+    graph = graph or read_channels(model)
     removed = [removed_of(group) if group.removable else [] for group in graph.groups]
     before, x = small_models.fingerprint(model), random_inputs(model)
     smaller = remove(model, graph, removed)
@@ -71,9 +71,11 @@ def assert_removal_is_silence(model, removed_of):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_each_group_alone_and_all_together(name):
     model = ARCHITECTURES[name]()
-    groups = [group for group in read_channels(model).groups if group.removable]
-    for chosen in groups:
-        smaller, _ = assert_removal_is_silence(model, lambda g, one=chosen: [0] if g == one else [])
+    graph = read_channels(model)
+    for chosen in (group for group in graph.groups if group.removable):
+        smaller, _ = assert_removal_is_silence(
+            model, lambda group, one=chosen: [0] if group == one else [], graph
+        )
         assert smaller.count_params() < model.count_params()
     smaller, _ = assert_removal_is_silence(model, lambda group: range(1, group.size, 2))
     assert [layer.name for layer in smaller.layers] == [layer.name for layer in model.layers]
@@ -90,7 +92,7 @@ def test_the_oracle_sees_a_wrong_channel():
 
 
 @given(st.data(), st.integers(0, 2**32 - 1))
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_random_architectures(data, seed):
     model = random_architecture(data.draw)
     generator = np.random.default_rng(seed)
@@ -208,6 +210,39 @@ def test_a_subclassed_model_comes_back_functional():
     silent = {"conv0": gone, "norm": gone}
     expected = outputs_with_silent_channels(functional, silent, x)
     assert_outputs_close(flat_outputs(smaller, x), expected)
+
+
+class OwnClass(keras.Model):
+    """A Functional graph in a class that makes it."""
+
+    def __init__(self, width):
+        inputs = keras.Input((4,))
+        hidden = layers.Dense(width, activation="relu", name="hidden")(inputs)
+        super().__init__(inputs, layers.Dense(2, name="head")(hidden))
+
+
+def test_a_class_of_its_own_around_a_graph_comes_back_functional():
+    model = small_models.randomize(OwnClass(8))
+    smaller, report = remove_channels(model, {"hidden": 0.5}, device=ANY_COUNT)
+    assert smaller.get_layer("hidden").units == 4
+    assert report.gap <= 1e-5
+    assert model.get_layer("hidden").units == 8
+
+
+def test_a_sequential_model_built_by_a_call():
+    model = keras.Sequential([layers.Dense(8, name="hidden"), layers.Dense(2, name="head")])
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
+    model(x)
+    smaller, report = remove_channels(model, {"hidden": 0.5}, device=ANY_COUNT, samples=x)
+    assert smaller(x).shape == (4, 2)
+    assert report.gap <= 1e-5
+
+
+def test_a_model_being_compressed_is_refused():
+    student = tmc.compress(ARCHITECTURES["plain"](), tmc.Policy([tmc.Rule("a", weight_bits=8)]))
+    for model in (student, student.network):
+        with pytest.raises(tmc.errors.UnsupportedModelError, match="finalize"):
+            remove_channels(model, 0.5)
 
 
 class Wayward(keras.Model):

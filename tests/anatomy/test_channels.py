@@ -24,6 +24,7 @@ CUTTABLE = {
     "transposed": [("a", 6), ("up", 5)],
     "several_ends": [("b + a", 4)],
     "one_dimensional": [("a", 6), ("separable", 4), ("up", 5)],
+    "recurrent": [("a", 6), ("hidden", 4)],
     "three_dimensional": [("a", 4), ("b", 5)],
     "plain_operations": [("a + b", 6), ("hidden", 4)],
 }

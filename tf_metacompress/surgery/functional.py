@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from tf_metacompress.anatomy import copy_model
 from tf_metacompress.anatomy.channels import has_graph
 from tf_metacompress.errors import UnsupportedModelError
 from tf_metacompress.layer_tree import leaf_layers
@@ -27,31 +28,29 @@ def as_functional(model: keras.Model) -> keras.Model:
     if has_graph(model):
         return model
     try:
-        copy = _copy(model)
-        inputs = _symbolic_inputs(copy)
-        functional = keras.Model(inputs, copy.call(inputs), name=model.name)
-        again = keras.Model.from_config(functional.get_config())
-        for source, target in zip(functional.variables, again.variables, strict=True):
-            target.assign(source)
+        again = keras.Model.from_config(_functional(model).get_config())
     except Exception as error:
         raise _cannot(model, str(error)) from error
-    if leaf_layers(again).keys() - leaf_layers(model).keys():
-        raise _cannot(model, "its layers have other paths there")
+    layers = leaf_layers(model)
+    for path, layer in leaf_layers(again).items():
+        if path not in layers:
+            raise _cannot(model, "its layers have other paths there")
+        for source, target in zip(layers[path].variables, layer.variables, strict=True):
+            target.assign(source)
     arrays = random_inputs(again)
-    outputs = run(again, arrays)
     inputs = keras.tree.pack_sequence_as(again.input, arrays)
-    if difference(run(model, {"inputs": inputs}["inputs"]), outputs) > TOLERANCE:
+    if difference(run(model, inputs), run(again, arrays)) > TOLERANCE:
         raise _cannot(model, "it gives other outputs there")
     return again
 
 
-def _copy(model: keras.Model) -> keras.Model:
-    copy = type(model).from_config(model.get_config())
-    if not copy.built:
-        copy.build_from_config(model.get_build_config())
-    for source, target in zip(model.variables, copy.variables, strict=True):
-        target.assign(source)
-    return copy
+def _functional(model: keras.Model) -> keras.Model:
+    if hasattr(model, "operations"):
+        # A class of its own around a Functional graph.
+        return keras.Model(model.input, model.output, name=model.name)
+    copy = copy_model(model)
+    inputs = _symbolic_inputs(copy)
+    return keras.Model(inputs, copy.call(inputs), name=model.name)
 
 
 def _symbolic_inputs(model: keras.Model) -> Any:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tf_metacompress.anatomy.channels import ChannelGraph
-from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.layer_tree import leaf_layers, weight_of
 from tf_metacompress.policy.channel_group import OUTPUT, ChannelGroup
 from tf_metacompress.surgery.rebuild import rebuild
 
@@ -33,7 +33,7 @@ def zeroed_weights(
         for member in group.members if channels else ():
             if member.role != OUTPUT:
                 continue
-            variable = getattr(layers[member.layer], member.weight)
+            variable = weight_of(layers[member.layer], member.weight)
             _, array = values.setdefault(id(variable), (variable, np.array(variable)))
             positions = [place for channel in channels for place in member.positions[channel]]
             np.moveaxis(array, member.axis, 0)[positions] = 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from tf_metacompress.anatomy.channels import ChannelGraph, Cut
 from tf_metacompress.errors import UnsupportedModelError
-from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.layer_tree import leaf_layers, weight_of
 
 Config = dict[str, Any]
 
@@ -105,7 +105,7 @@ def _copy_weights(
         raise _not_made_again(model, "it has other weights")
     kept: dict[int, list[tuple[int, np.ndarray]]] = {}
     for cut in cuts:
-        variable = getattr(old_layers[cut.path], cut.attribute)
+        variable = weight_of(old_layers[cut.path], cut.attribute)
         positions = np.flatnonzero(~np.isin(cut.classes, gone))
         if len(positions) < len(cut.classes):
             kept.setdefault(id(variable), []).append((cut.axis, positions))

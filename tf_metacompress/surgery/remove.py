@@ -9,6 +9,7 @@ import keras
 from tf_metacompress.anatomy import check_keras_model, describe
 from tf_metacompress.anatomy.channels import ChannelGraph, read_channels
 from tf_metacompress.errors import UnsupportedModelError
+from tf_metacompress.layer_tree import is_redirected, leaf_layers
 from tf_metacompress.policy import DeviceProfile, LayerPlan, Policy
 from tf_metacompress.policy import device as device_profile
 from tf_metacompress.surgery.functional import as_functional
@@ -23,6 +24,7 @@ from tf_metacompress.surgery.selection import (
     choose_dead,
     group_sparsities,
 )
+from tf_metacompress.wrappers import CompressedModel
 
 Chosen = Sequence[Collection[int]]
 
@@ -75,7 +77,7 @@ def remove_channels(
 
     Raises:
         InvalidArgumentError: When a rule of the policy matches no layer.
-        UnsupportedModelError: For a Keras 2 model.
+        UnsupportedModelError: For a Keras 2 model, or one that is being compressed.
 
     Example:
         >>> parts = [keras.layers.Dense(32, name="hidden"), keras.layers.Dense(3, name="head")]
@@ -85,6 +87,7 @@ def remove_channels(
         (16, ())
     """
     check_keras_model(model)
+    _check_plain(model)
     profile = device_profile(device)
     wanted = None if policy is None else as_policy(policy)
     if isinstance(wanted, Policy):
@@ -105,6 +108,14 @@ def remove_channels(
     )
     smaller = cut.model if any(cut.removed) else model
     return smaller, _report(model, smaller, graph, sparsities, cut)
+
+
+def _check_plain(model: keras.Model) -> None:
+    if isinstance(model, CompressedModel) or any(map(is_redirected, leaf_layers(model).values())):
+        raise UnsupportedModelError(
+            "Channels are removed from plain models, and this one is being compressed. "
+            f"Received: model={model.name!r}. Call `finalize` first."
+        )
 
 
 def cut_channels(

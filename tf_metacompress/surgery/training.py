@@ -18,6 +18,7 @@ from tf_metacompress.surgery.remove import cut_channels
 from tf_metacompress.surgery.selection import CHANNEL, channels_kept, kernel_layers
 from tf_metacompress.wrappers import ChannelPruner
 
+_SCORE = "magnitude"
 _ANY_COUNT = DeviceProfile(name="any count", weight_bits={"*": (8,)})
 
 Plans = Mapping[str, LayerPlan]
@@ -28,9 +29,9 @@ def make_channel_pruners(
 ) -> tuple[tuple[ChannelPruner, ...], dict[str, LayerPlan]]:
     """Turns the plans with `pattern="channel"` into one pruner for each group they touch.
 
-    The largest sparsity of a group's layers counts for all of them. A layer whose channels cannot
-    be cut keeps its plan, a mask of its own, and a warning says why; one that makes an output of
-    the model loses nothing.
+    The largest sparsity of a group's layers counts for all of them, and channels are scored by the
+    magnitude of all kernels that make them. A layer whose channels cannot be cut keeps its plan, a
+    mask of its own, and a warning says why; one that makes an output of the model loses nothing.
 
     Args:
         model: A built Keras 3 model. It is not changed.
@@ -61,12 +62,19 @@ def make_channel_pruners(
             continue
         if group.reason:
             problems.add(f"{group.name}: {group.reason}")
+        scores = sorted({wanted[path].score for path in touched} - {_SCORE})
+        if group.removable and scores:
+            problems.add(f"{group.name}: scored by {_SCORE}, not by {' and '.join(scores)}")
         if group.removable or group.reason == OUTPUT_REASON:
             settled.update((path, _without_pruning(wanted[path])) for path in touched)
         sparsity = max(wanted[path].sparsity for path in touched)
         count = group.size - channels_kept(group, sparsity, profile) if group.removable else 0
         if count:
             pruners.append(_pruner(model, group, count))
+        elif group.removable:
+            problems.add(
+                f"{group.name}: {group.size} channels, rounded up to the device's multiple"
+            )
     if problems:
         _warn(problems)
     return tuple(pruners), settled
@@ -78,8 +86,9 @@ def _without_pruning(plan: LayerPlan) -> LayerPlan:
 
 def _warn(problems: set[str]) -> None:
     warnings.warn(
-        "pattern='channel' cannot remove the channels of some layers; those that no output of the "
-        f"model depends on are set to zero in the layer alone: {'; '.join(sorted(problems))}.",
+        "pattern='channel' is not carried out to the letter. A layer whose channels cannot be cut "
+        "has a mask of its own, and one that makes an output of the model keeps them all: "
+        f"{'; '.join(sorted(problems))}.",
         stacklevel=4,
     )
 

@@ -149,6 +149,17 @@ def embedding(visit: Visit) -> Flow:
     )
 
 
+@rule("LSTM", "GRU", "SimpleRNN")
+def recurrent(visit: Visit) -> Flow:
+    """A recurrent layer reads channels; its own units, tied by its state, all stay."""
+    kernel = visit.operation.cell.kernel
+    flow = visit.flows[0]
+    if len(visit.flows) != 1 or flow.shape is None:
+        return visit.stop("is given its state")
+    visit.reads("cell.kernel", 0, visit.read(len(flow.shape) - 1, kernel.shape[0]))
+    return Flow(visit.shape)
+
+
 @rule("BatchNormalization")
 def batch_normalization(visit: Visit) -> Flow:
     """Normalises each channel by itself; without a gain it passes zero on by its mean alone."""
@@ -172,8 +183,9 @@ def batch_normalization(visit: Visit) -> Flow:
 
 
 def _along(visit: Visit, labels: Labels) -> None:
-    for weight in ("gamma", "beta"):
-        visit.makes(weight, 0, labels, is_kernel=False)
+    for weight, is_there in (("gamma", visit.operation.scale), ("beta", visit.operation.center)):
+        if is_there:
+            visit.makes(weight, 0, labels, is_kernel=False)
     if visit.operation.scale:
         visit.along("moving_mean", 0, labels)
     else:

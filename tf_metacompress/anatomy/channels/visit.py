@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tf_metacompress.anatomy.channels.ledger import EXTENT, Flow, Labels, Ledger, Slot
+from tf_metacompress.layer_tree import weight_of
 from tf_metacompress.policy.channel_group import INPUT, OUTPUT, STATE
 
 Shape = tuple[int | None, ...]
@@ -73,9 +74,10 @@ class Visit:
     def _weight(
         self, weight: str, axis: int, labels: Labels, role: str, is_kernel: bool = False
     ) -> None:
-        if getattr(self.operation, weight, None) is None:
+        variable = weight_of(self.operation, weight)
+        if variable is None:
             return
-        axis %= len(getattr(self.operation, weight).shape)
+        axis %= len(variable.shape)
         self.ledger.hold(Slot(self.path, weight, axis, labels, role, is_kernel))
 
     def extent(self, key: str, labels: Labels, index: int = -1) -> None:
