@@ -14,6 +14,8 @@ from tf_metacompress.sparsity import measure_sparsity
 
 
 class Spy:
+    lacks_statistics = False
+
     def __init__(self, masks=("kernel",)):
         self.follows_schedule, self.fractions = bool(masks), []
 

@@ -22,10 +22,14 @@ from tf_metacompress.ops import get_score
 from tf_metacompress.policy import DeviceProfile, LayerPlan, Policy
 from tf_metacompress.policy import device as device_profile
 from tf_metacompress.surgery import make_channel_pruners, remove_silenced
-from tf_metacompress.wrappers import ChannelPruner, CompressedModel, LayerCompressor
+from tf_metacompress.wrappers import (
+    ChannelPruner,
+    CompressedModel,
+    Compressor,
+    LayerCompressor,
+)
 
 _INT8_BITS = 8
-Compressor = ChannelPruner | LayerCompressor
 
 
 def _check_not_compressed(model: keras.Model) -> None:

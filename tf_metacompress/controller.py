@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from tf_metacompress.schedules import SparsitySchedule
-from tf_metacompress.wrappers import LayerCompressor
+from tf_metacompress.wrappers import Compressor
 
 
 class PruningController:
     """Moves the masks of a model along a schedule.
 
-    The callbacks drive it in `fit`; a hand-written training loop calls the three methods itself.
+    The callbacks drive it in `fit`; a hand-written training loop calls the three methods itself. A
+    layer whose score looks at gradients or results stays dense until training has shown some.
 
     Args:
         compressors: What acts on the layers, such as `student.compressors`.
@@ -28,11 +29,13 @@ class PruningController:
         0.5
     """
 
-    def __init__(self, compressors: Sequence[LayerCompressor], schedule: SparsitySchedule) -> None:
+    def __init__(self, compressors: Sequence[Compressor], schedule: SparsitySchedule) -> None:
         self.compressors = tuple(c for c in compressors if c.follows_schedule)
         self.schedule = schedule
         self.step = -1
         self._updated_to = -1
+        self._fraction = 0.0
+        self._waiting: list[Compressor] = []
 
     def on_train_begin(self, step: int = 0) -> None:
         """Sets the masks to where the schedule starts, or goes on.
@@ -58,6 +61,8 @@ class PruningController:
         fractions = [fraction for should_update, fraction in passed if should_update]
         if fractions:
             self._update(fractions[-1])
+        elif self._waiting:
+            self._update_waiting()
 
     def finalize(self) -> None:
         """Sets the masks to the full target, should the steps have ended before the schedule."""
@@ -65,5 +70,13 @@ class PruningController:
             compressor.complete_masks()
 
     def _update(self, fraction: float) -> None:
+        self._fraction = fraction
+        self._waiting = [c for c in self.compressors if fraction > 0.0 and c.lacks_statistics]
         for compressor in self.compressors:
-            compressor.update_masks(fraction)
+            compressor.update_masks(0.0 if compressor in self._waiting else fraction)
+
+    def _update_waiting(self) -> None:
+        ready = [compressor for compressor in self._waiting if not compressor.lacks_statistics]
+        for compressor in ready:
+            compressor.update_masks(self._fraction)
+            self._waiting.remove(compressor)

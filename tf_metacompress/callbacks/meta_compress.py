@@ -16,12 +16,12 @@ from tf_metacompress.policy import Budget, DeviceProfile, Policy
 from tf_metacompress.schedules import PolynomialSparsity
 from tf_metacompress.tasks import Task
 from tf_metacompress.typing import ArrayPair
-from tf_metacompress.wrappers import FreezeRanges, LayerCompressor
+from tf_metacompress.wrappers import Compressor, FreezeRanges, LayerCompressor
 
 _UPDATES = 20
 
 
-def _reached_fraction(compressors: Sequence[LayerCompressor]) -> float:
+def _reached_fraction(compressors: Sequence[Compressor]) -> float:
     """Share of the planned zeros that the weights have already."""
     planned = present = 0.0
     for compressor in compressors:
@@ -96,7 +96,7 @@ class MetaCompress(keras.callbacks.Callback):
         self._given_policy = policy
         self.prune_until = prune_until
         self.freeze_after = freeze_after
-        self._compressors: tuple[LayerCompressor, ...] = ()
+        self._compressors: tuple[Compressor, ...] = ()
         self._controller: PruningController | None = None
         self._freeze: FreezeRanges | None = None
         self._first_epoch = self._epoch = 0

@@ -100,6 +100,11 @@ class ChannelPruner(Layer):
         """Whether `update_masks` changes anything."""
         return self.num_removed > 0
 
+    @property
+    def lacks_statistics(self) -> bool:
+        """False: channels are scored by their weights."""
+        return False
+
     def attach(self, layers: Mapping[str, Layer]) -> None:
         """Redirects the calls of all layers that make the channels.
 

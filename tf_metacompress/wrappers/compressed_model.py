@@ -7,10 +7,13 @@ from typing import Any
 import keras
 
 from tf_metacompress.layer_tree import give_names, layer_names, leaf_layers
+from tf_metacompress.wrappers.channel_pruner import ChannelPruner
 from tf_metacompress.wrappers.layer_compressor import LayerCompressor
 from tf_metacompress.wrappers.range_freeze import FreezeRanges
 
 Model = keras.Model
+Compressor = ChannelPruner | LayerCompressor
+"""What acts on the layers of a model."""
 
 
 @keras.saving.register_keras_serializable(package="tf_metacompress")
@@ -27,7 +30,7 @@ class CompressedModel(Model):
     """
 
     def __init__(
-        self, network: keras.Model, compressors: Sequence[LayerCompressor], **kwargs: Any
+        self, network: keras.Model, compressors: Sequence[Compressor], **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.network = network

@@ -66,6 +66,11 @@ class KernelState:
             if state is not None:
                 self.quantizer_state = _variable(owner, f"{name}_grid", state)
 
+    @property
+    def lacks_saliency(self) -> bool:
+        """Whether the score needs gradients and none has been seen."""
+        return self.saliency is not None and not _count(self.saliency)
+
     def masked(self, kernel: tf.Tensor) -> tf.Tensor:
         """Puts the pruned weights of a kernel at zero.
 
@@ -172,7 +177,7 @@ class KernelState:
         )
 
     def _known_saliency(self) -> tf.Tensor | None:
-        if self.saliency is None or not _count(self.saliency):
+        if self.saliency is None or self.lacks_saliency:
             return None
         return tf.convert_to_tensor(self.saliency)
 
