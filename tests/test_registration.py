@@ -65,3 +65,9 @@ def test_the_package_registers_its_keras_modules():
     names = [f"{tmc.__name__}.{name}" for name in tmc._KERAS_MODULES]
     check = f"assert not [name for name in {names} if name not in sys.modules]"
     run_script("-c", f"import sys\nimport tf_metacompress\nimport keras\n{check}")
+
+
+@pytest.mark.parametrize("unit", ["ops", "layer_tree"])
+def test_a_unit_below_the_keras_classes_can_be_imported_first(unit):
+    script = f"import tf_metacompress.{unit}, sys; assert 'tf_metacompress.wrappers' in sys.modules"
+    run_script("-c", script)

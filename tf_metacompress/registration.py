@@ -11,8 +11,10 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-# TensorFlow imports parts of Keras half-way through its own import.
+# TensorFlow imports parts of Keras half-way through its own import, and modules of this package
+# import both: what is called back needs those modules, so they must be whole by then.
 _WATCHED = ("keras", "tensorflow")
+_PACKAGE = f"{__name__.partition('.')[0]}."
 
 
 class _KerasFinder(MetaPathFinder):
@@ -25,7 +27,7 @@ class _KerasFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in _WATCHED:
+        if fullname not in _WATCHED and not fullname.startswith(_PACKAGE):
             return None
         later = sys.meta_path[sys.meta_path.index(self) + 1 :]
         specs = (finder.find_spec(fullname, path, target) for finder in later)

@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 
 Pattern = str
-"""Structure in which weights are removed: "unstructured", "channel", "N:M" such as "2:4", or "block"
-such as "block:4x4:max"; `policy.parse_pattern` reads it."""
+"""Structure in which weights are removed: "unstructured", "channel", "N:M" such as "2:4", or
+"block" such as "block:4x4:max"; `policy.parse_pattern` reads it."""
 
 Score = Literal["magnitude", "taylor", "activation", "random"]
 """What decides which weights are removed; `ops.register_score` adds to it."""

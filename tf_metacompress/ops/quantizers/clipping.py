@@ -44,8 +44,8 @@ def range_clip(
         InvalidArgumentError: If `range_setting` is none of these.
 
     Example:
-        >>> kernel = tf.constant([1.0, -0.1, 0.1, 0.11, 0.1, -0.1])
-        >>> float(range_clip(kernel, 2)) < 1.0
+        >>> kernel = tf.constant([1.0, -0.5, 0.5, 0.5, 0.5, -0.5, 0.5, -0.5])
+        >>> float(range_clip(kernel, 2)[0]) < 1.0
         True
     """
     check_choice("range_setting", range_setting, ("min_max", "percentile", "mse"))

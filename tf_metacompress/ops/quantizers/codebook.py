@@ -37,9 +37,9 @@ def make_codebook(
         InvalidArgumentError: If `num_bits` is outside 2 to 8.
 
     Example:
-        >>> kernel = tf.constant([-1.0, -1.2, 0.0, 0.9, 1.1, 3.0])
-        >>> make_codebook(kernel, 2).numpy().round(2).tolist()
-        [[-1.1, 0.0, 1.0, 3.0]]
+        >>> kernel = tf.constant([-1.0, -2.0, 0.0, 1.5, 2.5, 4.0])
+        >>> make_codebook(kernel, 2).numpy().tolist()
+        [[-1.5, 0.0, 2.0, 4.0]]
     """
     check_choice("num_bits", num_bits, _BITS)
     rows = to_rows(tf.stop_gradient(kernel), channel_axis)
@@ -107,9 +107,9 @@ def fake_quantize_codebook(
         Weights of the same shape and dtype. Zeros stay zeros.
 
     Example:
-        >>> kernel = tf.constant([-1.0, -1.0, 0.0, 0.9, 1.1, 3.0])
-        >>> fake_quantize_codebook(kernel, make_codebook(kernel, 2)).numpy().round(1).tolist()
-        [-1.0, -1.0, 0.0, 1.0, 1.0, 3.0]
+        >>> kernel = tf.constant([-64.0, -64.0, 0.0, 31.0, 33.0, 127.0])
+        >>> fake_quantize_codebook(kernel, make_codebook(kernel, 2)).numpy().tolist()
+        [-64.0, -64.0, 0.0, 32.0, 32.0, 127.0]
     """
     rows, values = to_rows(tf.stop_gradient(kernel), channel_axis), tf.cast(codebook, kernel.dtype)
     index = _assign(rows, values)

@@ -29,8 +29,8 @@ def fake_quantize_clipped(
         Weights of the same shape and dtype on the grid.
 
     Example:
-        >>> fake_quantize_clipped(tf.constant([8.0, 2.6, 0.0]), 0.5, 3).numpy().round(3).tolist()
-        [4.0, 2.667, 0.0]
+        >>> fake_quantize_clipped(tf.constant([12.0, 2.6, 0.0]), 0.5, 3).numpy().tolist()
+        [6.0, 2.0, 0.0]
     """
     levels = 2 ** (num_bits - 1) - 1
     scale = symmetric_scale(kernel, num_bits, channel_axis) * tf.cast(clip, kernel.dtype)
