@@ -45,9 +45,10 @@ def student_of(model, *rules, **options):
     return tmc.compress(model, tmc.Policy(list(rules)), **options)
 
 
-def fitted(student, epochs=2, **options):
+def fitted(student, epochs=2, run_eagerly=True, **options):
+    """Trains for a few steps; two steps are sooner done eagerly than compiled."""
     x = random_inputs(student.network, 8)
-    student.compile("adam", "mse")
+    student.compile("adam", "mse", run_eagerly=run_eagerly)
     student.fit(x, np.zeros((8, 3)), epochs=epochs, batch_size=4, verbose=0, **options)
     return student
 
@@ -139,7 +140,8 @@ def test_a_trained_student_is_cut_and_computes_the_same(name):
     model = ARCHITECTURES[name]()
     before = small_models.fingerprint(model)
     names = sorted({path for g in channel_groups(model) if g.removable for path in g.producers})
-    student = fitted(student_of(model, *[tmc.Rule(path, **HALF) for path in names]))
+    student = student_of(model, *[tmc.Rule(path, **HALF) for path in names])
+    fitted(student, run_eagerly=False)
     final = tmc.finalize(student)
     x = random_inputs(model)
     assert_outputs_close(flat_outputs(final, x), flat_outputs(student, x))
@@ -259,7 +261,8 @@ def test_a_subclassed_student_comes_back_smaller():
     model = small_models.subclassed_net()
     student = student_of(model, tmc.Rule("conv0", **HALF))
     x, y = small_models.images(8)
-    student.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    student.compile("adam", loss, run_eagerly=True)
     student.fit(x, y, verbose=0)
     final = tmc.finalize(student)
     assert isinstance(final.inputs, list)
@@ -283,7 +286,7 @@ def test_half_precision_students_are_cut():
 def test_the_callback_silences_channels_in_place_and_they_can_be_removed():
     model = plain()
     policy = tmc.Policy([tmc.Rule("a", **HALF, weight_bits=8)])
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", run_eagerly=True)
     x = random_inputs(model, 8)
     callback = tmc.callbacks.MetaCompress(policy=policy, device=ANY_COUNT)
     model.fit(x, np.zeros((8, 3)), epochs=2, callbacks=[callback], verbose=0)
