@@ -17,7 +17,16 @@ from tf_metacompress.registration import when_keras_is_imported
 
 __version__ = "0.1.0"
 
-_MODULES = ("baselines", "callbacks", "errors", "policy", "schedules", "tasks", "wrappers")
+_MODULES = (
+    "baselines",
+    "callbacks",
+    "errors",
+    "legacy",
+    "policy",
+    "schedules",
+    "tasks",
+    "wrappers",
+)
 _OBJECTS = {
     "Action": "policy",
     "Budget": "policy",
@@ -29,8 +38,12 @@ _OBJECTS = {
     "allocate": "policy",
     "Task": "tasks",
     "describe": "anatomy",
+    "untouched": "anatomy",
     "compress": "compression",
     "finalize": "compression",
+    "calibrate": "calibration",
+    "PruningController": "controller",
+    "remove_channels": "surgery",
     "MetaCompressor": "meta",
     "benchmark": "deploy",
     "compare": "deploy",

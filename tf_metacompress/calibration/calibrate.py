@@ -6,12 +6,12 @@ from typing import Any
 
 import keras
 
+from tf_metacompress.anatomy import copy_model
 from tf_metacompress.anatomy.samples import Samples, check_samples
 from tf_metacompress.anatomy.signature import ModelSignature, model_signature
 from tf_metacompress.calibration.bias_correction import correct_biases
 from tf_metacompress.calibration.histogram import RANGE_SETTINGS, Range
 from tf_metacompress.calibration.ranges import activation_ranges, measure_ranges
-from tf_metacompress.compression import copy_model
 from tf_metacompress.errors import check_choice, check_int, wrong_type
 from tf_metacompress.wrappers import CompressedModel
 

@@ -9,9 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_metacompress.anatomy import compressible_layers
+from tf_metacompress.anatomy import compressible_layers, copy_model
 from tf_metacompress.callbacks import MetaCompress
-from tf_metacompress.compression import copy_model
 from tf_metacompress.deploy import ExportReport, LitertModel, compare, export_litert, get_mode
 from tf_metacompress.pipeline.datasets import Dataset
 from tf_metacompress.pipeline.stages import Stages
