@@ -17,6 +17,7 @@ layers = keras.layers
 IMAGE = (8, 8, 3)
 register(
     "nested",
+    slow=True,
     inputs=arrays(8, 8, 1),
     compressed=("backbone/conv", "backbone/inner/conv", "head"),
     left=("BatchNormalization",),
@@ -29,6 +30,7 @@ register(
 )(subclassed_net)
 register(
     "residual",
+    slow=True,
     inputs=arrays(6, 6, 2),
     loss=keras.losses.SparseCategoricalCrossentropy,
     compressed=("stem", "branch", "fused", "hidden", "head"),
@@ -42,7 +44,7 @@ register(
 )(shared_net)
 
 
-@register("functional", inputs=arrays(*IMAGE), compressed=("left", "right", "head"))
+@register("functional", slow=True, inputs=arrays(*IMAGE), compressed=("left", "right", "head"))
 def functional():
     """Two branches of one tensor, joined again."""
     inputs = keras.Input(IMAGE)
@@ -91,6 +93,7 @@ def squeeze_and_excite():
 
 @register(
     "dict_of_outputs",
+    slow=True,
     inputs=structure(image=arrays(*IMAGE), extra=arrays(4, seed=1)),
     targets=lambda count: {
         "classes": np.arange(count) % NUM_CLASSES,
@@ -114,6 +117,7 @@ def dict_of_outputs():
 
 @register(
     "list_of_outputs",
+    slow=True,
     inputs=sequence_of(arrays(6), arrays(4, seed=1)),
     targets=lambda count: [np.arange(count) % NUM_CLASSES] * 2,
     loss=lambda: [class_loss(), class_loss()],
@@ -197,6 +201,7 @@ class DictNet(keras.Model):
 
 @register(
     "subclassed_dicts",
+    slow=True,
     inputs=structure(left=arrays(5), right=arrays(3, seed=1)),
     targets=lambda count: {
         "classes": np.arange(count) % NUM_CLASSES,

@@ -29,6 +29,7 @@ def sequential():
 
 @register(
     "depthwise",
+    slow=True,
     inputs=arrays(*IMAGE),
     compressed=("depthwise", "pointwise", "head"),
     left=("BatchNormalization",),
@@ -44,7 +45,7 @@ def depthwise():
     )
 
 
-@register("separable", inputs=arrays(*IMAGE), compressed=("separable", "head"))
+@register("separable", slow=True, inputs=arrays(*IMAGE), compressed=("separable", "head"))
 def separable():
     return classifier(layers.SeparableConv2D(4, 3, activation="relu", name="separable"))
 
@@ -54,7 +55,7 @@ def transposed():
     return classifier(layers.Conv2DTranspose(4, 3, strides=2, name="transposed"), relu())
 
 
-@register("dilated", inputs=arrays(*IMAGE), compressed=("dilated", "head"))
+@register("dilated", slow=True, inputs=arrays(*IMAGE), compressed=("dilated", "head"))
 def dilated():
     return classifier(layers.Conv2D(4, 3, dilation_rate=2, name="dilated"), relu())
 
@@ -94,7 +95,7 @@ def conv3d():
     )
 
 
-@register("conv1d_transpose", inputs=arrays(6, 3), compressed=("transposed", "head"))
+@register("conv1d_transpose", slow=True, inputs=arrays(6, 3), compressed=("transposed", "head"))
 def conv1d_transpose():
     return classifier(
         layers.Conv1DTranspose(4, 3, strides=2, name="transposed"), relu(), shape=(6, 3)
@@ -103,6 +104,7 @@ def conv1d_transpose():
 
 @register(
     "conv3d_transpose",
+    slow=True,
     inputs=arrays(3, 4, 4, 2),
     compressed=("transposed", "head"),
     stays_float={"transposed": "CONV_3D_TRANSPOSE"},
@@ -125,6 +127,7 @@ def norm_behind():
 
 @register(
     "norm_before",
+    slow=True,
     inputs=arrays(*IMAGE),
     compressed=("conv", "head"),
     left=("BatchNormalization",),
@@ -135,6 +138,7 @@ def norm_before():
 
 @register(
     "norm_far",
+    slow=True,
     inputs=arrays(*IMAGE),
     compressed=("conv", "head"),
     left=("BatchNormalization",),
@@ -162,6 +166,7 @@ def layer_norm():
 
 @register(
     "activations",
+    slow=True,
     inputs=arrays(*IMAGE),
     compressed=("conv1", "conv2", "conv3", "head"),
     left=("PReLU",),
@@ -189,6 +194,7 @@ def preprocessing():
 
 @register(
     "learned_statistics",
+    slow=True,
     inputs=arrays(*IMAGE),
     compressed=("conv", "head"),
     left=("Normalization",),

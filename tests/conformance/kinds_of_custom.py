@@ -26,7 +26,9 @@ class Scale(layers.Layer):
         return inputs * self.factor
 
 
-@register("custom_layer", inputs=arrays(*IMAGE), compressed=("conv", "head"), left=("Scale",))
+@register(
+    "custom_layer", slow=True, inputs=arrays(*IMAGE), compressed=("conv", "head"), left=("Scale",)
+)
 def custom_layer():
     return classifier(layers.Conv2D(4, 3, activation="relu", name="conv"), Scale(name="scale"))
 
@@ -108,6 +110,7 @@ class BlockNet(keras.Model):
 
 @register(
     "subclassed_blocks",
+    slow=True,
     inputs=arrays(*IMAGE),
     compressed=("stem", "block0/conv0", "block1/conv1", "head"),
     left=("BatchNormalization", "ResidualBlock"),
@@ -118,7 +121,7 @@ def subclassed_blocks():
     return randomize(model)
 
 
-@register("lambda", inputs=arrays(*IMAGE), compressed=("conv", "head"))
+@register("lambda", slow=True, inputs=arrays(*IMAGE), compressed=("conv", "head"))
 def lambda_layer():
     double = layers.Lambda(twice, name="double")
     return classifier(layers.Conv2D(4, 3, activation="relu", name="conv"), double)

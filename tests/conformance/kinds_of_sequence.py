@@ -24,12 +24,16 @@ def gru():
     return classifier(layers.GRU(5, name="gru"))
 
 
-@register("simple_rnn", inputs=arrays(*SERIES), compressed=("rnn", "head"), looped=("rnn",))
+@register(
+    "simple_rnn", slow=True, inputs=arrays(*SERIES), compressed=("rnn", "head"), looped=("rnn",)
+)
 def simple_rnn():
     return classifier(layers.SimpleRNN(6, name="rnn"))
 
 
-@register("rnn_of_a_cell", inputs=arrays(*SERIES), compressed=("rnn", "head"), looped=("rnn",))
+@register(
+    "rnn_of_a_cell", slow=True, inputs=arrays(*SERIES), compressed=("rnn", "head"), looped=("rnn",)
+)
 def rnn_of_a_cell():
     return classifier(layers.RNN(layers.LSTMCell(5, name="cell"), name="rnn"))
 
@@ -74,6 +78,7 @@ def time_distributed():
     inputs=arrays(3, 5, 5, 2),
     compressed=("conv_lstm", "head"),
     looped=("conv_lstm",),
+    lost=("conv_lstm",),
     slow=True,
 )
 def conv_lstm():

@@ -26,9 +26,10 @@ class ModelKind:
         left: Classes of layers with weights that must be left in float and reported.
         targets: Labels in the structure of the outputs, for a number of samples.
         loss: Makes the loss, in the structure of the outputs.
-        looped: Compressed layers that the int8 file computes in a float32 loop, kernels included.
+        looped: Compressed layers that the int8 file computes in a loop, on real numbers.
+        lost: Compressed layers of whose kernels no constant in the file can be recognised.
         stays_float: Compressed layers for whose operator the runtime has no int8 kernel, to it.
-        slow: Whether the whole way takes more than two seconds.
+        slow: Left out of the fast tests: it takes long, or others there are much alike.
     """
 
     make: Callable[[], keras.Model]
@@ -38,6 +39,7 @@ class ModelKind:
     targets: Callable[[int], Any] = lambda count: np.arange(count) % NUM_CLASSES
     loss: Callable[[], Any] = class_loss
     looped: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     stays_float: Mapping[str, str] = field(default_factory=dict)
     slow: bool = False
 
