@@ -1,6 +1,6 @@
 """What compression adds to a training step, beside what tfmot adds to one of tf_keras.
 
-python benchmarks/train_step.py            # about ten minutes on two idle cores
+python benchmarks/train_step.py            # about fifteen minutes on two idle cores
 python benchmarks/train_step.py --quick    # three blocks, for a look
 
 Two processes, one with Keras 3 and this package, one with tf_keras and tfmot, run blocks of steps in
@@ -21,7 +21,7 @@ import numpy as np
 
 VARIANTS = ("plain", "pruning", "qat", "both")
 NETWORKS = {"ResNet-8": ((32, 32, 3), 32), "MobileNetV2-0.35-96": ((96, 96, 3), 32)}
-SPARSITY, FREQUENCY = 0.5, 20
+SPARSITY, FREQUENCY = 0.5, 50
 
 
 def resnet8(api):
@@ -202,8 +202,8 @@ def measure_memory(name, num_steps):
 def main():
     """Measures, prints a table, writes the JSON."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--blocks", type=int, default=11)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--blocks", type=int, default=9)
+    parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--network", choices=NETWORKS)
     parser.add_argument("--no-memory", action="store_true")
