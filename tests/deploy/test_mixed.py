@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.deploy.conftest import on_grid
 from tests.small_models import randomize
 from tf_metacompress import Policy, Rule, compress, finalize
 from tf_metacompress.anatomy import describe
@@ -199,3 +200,21 @@ def test_int16x8_loses_next_to_nothing_once_the_weights_are_on_their_grid(x, tmp
     types = {graph.tensors[op.outputs[0]].type for op in graph.ops if op.name != "DEQUANTIZE"}
     assert types == {"int16"}
     assert errors["int16x8"] < 1e-3 < errors["int8"]
+
+
+def test_rounding_to_four_bits_without_training_is_said(x, tmp_path):
+    model = branched_net()
+    report = export_litert(
+        model,
+        tmp_path / "m.tflite",
+        mode="mixed",
+        policy=Policy([Rule("hidden", weight_bits=4)]),
+        representative_dataset=x,
+    )
+    entry = next(entry for entry in report.layers if entry.layer == "hidden")
+    kernel = model.get_layer("hidden").kernel.numpy()
+    rounded = on_grid(kernel, 4)
+    assert (entry.stored, entry.exact) == ("int4", False)
+    expected = np.linalg.norm(rounded - kernel) / np.linalg.norm(kernel)
+    assert entry.rounding_error == pytest.approx(expected, rel=1e-4)
+    assert any("Train with `compress` first" in text for text in report.warnings)

@@ -19,7 +19,7 @@ CASES = [
     ("Dense", {"weight_bits": 3, "quantizer": "log2"}, ("packed int4", "int8", True)),
     ("Dense", {"weight_bits": 4, "quantizer": "log2"}, ("int8", "int8", True)),
     ("Dense", {"weight_bits": 5, "quantizer": "log2"}, ("int8", "int8", False)),
-    ("Dense", {"weight_bits": 4, "quantizer": "codebook"}, ("int8", "int8", False)),
+    ("Dense", {"weight_bits": 4, "quantizer": "codebook"}, ("int8", "int8", True)),
     ("Conv2D", {"weight_bits": 4}, ("int8", "int8", True)),
     ("DepthwiseConv2D", {"weight_bits": 8}, ("int8", "int8", True)),
     ("Conv2D", {"weight_bits": 16}, ("float16", "float32", True)),

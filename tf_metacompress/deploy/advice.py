@@ -16,8 +16,8 @@ def _zeros(report: ExportReport, file: FlatFile) -> Iterator[str]:
     zeros = 1.0 - report.nonzero_share
     if zeros < _MANY_ZEROS:
         return
-    if report.mode == "int8":
-        reason = "sparsity does not speed up int8 on this runtime"
+    if report.mode in ("int8", "int16x8", "mixed"):
+        reason = "sparsity does not speed up integers on this runtime"
     else:
         reason = "the zeros are stored like any weight, so they do not speed it up"
     yield f"{zeros:.0%} of the weights are zero: the download (gzip) is smaller, but {reason}."
@@ -35,6 +35,15 @@ def _few_bits(report: ExportReport, file: FlatFile) -> Iterator[str]:
             f"On a grid of {bits} bits, stored without loss in bytes and as fast as 8 bits: "
             f"{len(in_bytes)} of {total} kernels. The download (gzip) is smaller than in 8 bits, "
             "the file is not: XNNPACK packs two weights in a byte in dense layers only, at 4 bits."
+        )
+
+
+def _off_plan(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    packed = [entry for entry in report.layers if entry.stored == "int4" and not entry.exact]
+    if packed:
+        yield (
+            "Rounded to the 4 bits of the policy while exporting, without training: "
+            f"{_with_errors(packed)}. Train with `compress` first."
         )
 
 
@@ -121,6 +130,7 @@ def _unknown_layers(report: ExportReport, file: FlatFile) -> Iterator[str]:
 _ADVICE: tuple[Advice, ...] = (
     _zeros,
     _few_bits,
+    _off_plan,
     _many_levels,
     _codebooks,
     _other_ranges,

@@ -47,7 +47,8 @@ def largest_level(plan: LayerPlan) -> int | None:
         plan: What is to happen to a layer, with weights of 2 to 8 bits.
 
     Returns:
-        The level; None for a codebook, whose values are no multiples of a step.
+        The level; 127 for a codebook, whose values training puts on the int8 grid; None for a
+        quantiser that was registered later, of which nothing is known.
 
     Example:
         >>> largest_level(LayerPlan("conv", weight_bits=4, quantizer="log2"))
@@ -58,6 +59,7 @@ def largest_level(plan: LayerPlan) -> int | None:
         "symmetric": magnitudes,
         "affine": 2**plan.weight_bits - 1,
         "log2": 2 ** (magnitudes - 1),
+        "codebook": _BYTE_LEVEL,
     }
     return levels.get(plan.quantizer)
 
@@ -150,11 +152,6 @@ def _float_form(plan: LayerPlan, kind: str) -> StoredForm:
 
 
 def _weight_notes(plan: LayerPlan, exact: bool, packed: bool) -> list[str]:
-    if plan.quantizer == "codebook":
-        return [
-            f"the values of a codebook are rounded to int8, at most {2**plan.weight_bits} a "
-            "channel remain, and every weight takes a byte"
-        ]
     if not exact:
         return [
             f"{plan.weight_bits}-bit {plan.quantizer} weights may need more than {_BYTE_LEVEL} "
