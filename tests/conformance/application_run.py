@@ -118,10 +118,10 @@ def whole_way(model: keras.Model, data: Data, epochs: int, result: dict, stages:
     policy = tmc.Policy([tmc.Rule("*", sparsity=SPARSITY, weight_bits=8)])
     student = tmc.compress(model, policy)
     stages.begin("fit")
-    student.compile(keras.optimizers.Adam(1e-3 if not data.is_real else 3e-4), loss_of(model))
-    schedule = tmc.callbacks.PruningSchedule(end_step=max(len(data.x) * epochs // BATCH // 2, 1))
-    callbacks = [schedule] if data.is_real else []
     batch = 64 if data.is_real else BATCH
+    student.compile(keras.optimizers.Adam(3e-4 if data.is_real else 1e-3), loss_of(model))
+    half = max(len(data.x) * epochs // batch // 2, 1)
+    callbacks = [tmc.callbacks.PruningSchedule(end_step=half)] if data.is_real else []
     history = student.fit(
         data.x, data.y, batch_size=batch, epochs=epochs, verbose=0, callbacks=callbacks
     )
