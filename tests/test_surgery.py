@@ -212,6 +212,23 @@ def test_a_subclassed_model_comes_back_functional():
     assert_outputs_close(flat_outputs(smaller, x), expected)
 
 
+class Doubling(layers.Layer):
+    """A layer that Keras does not know by name."""
+
+    def call(self, inputs):
+        return inputs * 2.0
+
+
+def test_layers_with_state_and_layers_of_the_user_come_along():
+    scale = layers.Normalization()
+    scale.adapt(np.random.default_rng(0).normal(3.0, 2.0, (64, 4)))
+    parts = [scale, layers.Lambda(lambda x: x + 1.0), Doubling(), layers.Dense(8, name="a")]
+    model = keras.Sequential([keras.Input((4,)), *parts, layers.Dense(2, name="head")])
+    smaller, report = remove_channels(model, {"a": 0.5}, device=ANY_COUNT)
+    assert smaller.get_layer("a").units == 4
+    assert report.gap <= 1e-5
+
+
 class OwnClass(keras.Model):
     """A Functional graph in a class that makes it."""
 

@@ -3,7 +3,7 @@
 from tf_metacompress.anatomy.activations import activation_layers
 from tf_metacompress.anatomy.batch_norm import followers, gain_array
 from tf_metacompress.anatomy.checks import check_keras_model
-from tf_metacompress.anatomy.copying import copy_model
+from tf_metacompress.anatomy.copying import copy_model, copy_state, own_classes
 from tf_metacompress.anatomy.describe import (
     compressible_layers,
     describe,
@@ -27,6 +27,7 @@ __all__ = [
     "classification_loss",
     "compressible_layers",
     "copy_model",
+    "copy_state",
     "describe",
     "describe_calls",
     "followers",
@@ -35,6 +36,7 @@ __all__ = [
     "kernel_arrays",
     "kind_of",
     "only_clips",
+    "own_classes",
     "quantization_points",
     "register_kind",
     "result_bounds",

@@ -23,7 +23,7 @@ def copy_model(model: keras.Model) -> keras.Model:
     """
     try:
         copy = keras.saving.deserialize_keras_object(
-            _config(model), custom_objects=_own_classes(model), safe_mode=False
+            _config(model), custom_objects=own_classes(model), safe_mode=False
         )
     except (NotImplementedError, TypeError) as error:
         raise _cannot_be_copied(model, str(error)) from error
@@ -37,12 +37,17 @@ def copy_model(model: keras.Model) -> keras.Model:
     give_names(copy, layer_names(model))
     copies = inner_layers(copy)
     for path, layer in inner_layers(model).items():
-        _copy_state(layer, copies[path])
+        copy_state(layer, copies[path])
     return copy
 
 
-def _copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
-    """Copies what a layer keeps outside its variables: statistics in use, vocabularies."""
+def copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
+    """Copies what a layer keeps outside its variables: statistics in use, vocabularies.
+
+    Args:
+        source: A built layer.
+        target: A built layer with weights of the same shapes.
+    """
     if type(source).load_own_variables is not keras.layers.Layer.load_own_variables:
         store: dict[str, Any] = {}
         source.save_own_variables(store)
@@ -65,8 +70,15 @@ def _config(model: keras.Model) -> dict[str, Any]:
     }
 
 
-def _own_classes(model: keras.Model) -> dict[str, type]:
-    """Classes of the user's layers, which need not be registered with Keras to be copied."""
+def own_classes(model: keras.Model) -> dict[str, type]:
+    """Classes of the user's layers, which need not be registered with Keras to be copied.
+
+    Args:
+        model: Any Keras 3 model.
+
+    Returns:
+        Names to classes, that of the model among them.
+    """
     classes = {type(layer).__name__: type(layer) for layer in inner_layers(model).values()}
     own = {name: found for name, found in classes.items() if not hasattr(keras.layers, name)}
     return own | {type(model).__name__: type(model)}

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from tf_metacompress.anatomy import copy_model
+from tf_metacompress.anatomy import copy_model, copy_state, own_classes
 from tf_metacompress.anatomy.channels import has_graph
 from tf_metacompress.errors import UnsupportedModelError
 from tf_metacompress.layer_tree import leaf_layers
@@ -28,7 +28,8 @@ def as_functional(model: keras.Model) -> keras.Model:
     if has_graph(model):
         return model
     try:
-        again = keras.Model.from_config(_functional(model).get_config())
+        with keras.saving.custom_object_scope(own_classes(model)):
+            again = keras.Model.from_config(_functional(model).get_config())
     except Exception as error:
         raise _cannot(model, str(error)) from error
     layers = leaf_layers(model)
@@ -37,6 +38,7 @@ def as_functional(model: keras.Model) -> keras.Model:
             raise _cannot(model, "its layers have other paths there")
         for source, target in zip(layers[path].variables, layer.variables, strict=True):
             target.assign(source)
+        copy_state(layers[path], layer)
     arrays = random_inputs(again)
     inputs = keras.tree.pack_sequence_as(again.input, arrays)
     if difference(run(model, inputs), run(again, arrays)) > TOLERANCE:

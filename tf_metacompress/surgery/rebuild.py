@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_metacompress.anatomy import copy_state, own_classes
 from tf_metacompress.anatomy.channels import ChannelGraph, Cut
 from tf_metacompress.errors import UnsupportedModelError
 from tf_metacompress.layer_tree import leaf_layers, weight_of
@@ -36,7 +37,12 @@ def rebuild(
     _edit(config, "", _new_extents(graph.extents, gone))
     if dtype is not None:
         config = _with_dtype(config, dtype)
-    smaller = type(model).from_config(config)
+    name = type(model).__name__
+    smaller = keras.saving.deserialize_keras_object(
+        {"module": None, "class_name": name, "registered_name": name, "config": config},
+        custom_objects=own_classes(model),
+        safe_mode=False,
+    )
     if not smaller.built:
         smaller.build(model.input_shape)
     _copy_weights(model, smaller, graph.weights, gone)
@@ -117,6 +123,8 @@ def _copy_weights(
             if value.shape != tuple(target.shape):
                 raise _not_made_again(model, f"{source.path} has another shape")
             target.assign(value)
+        if not any(id(variable) in kept for variable in layer.variables):
+            copy_state(layer, new_layers[path])
 
 
 def _not_made_again(model: keras.Model, why: str) -> UnsupportedModelError:

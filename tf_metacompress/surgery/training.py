@@ -62,9 +62,6 @@ def make_channel_pruners(
             continue
         if group.reason:
             problems.add(f"{group.name}: {group.reason}")
-        scores = sorted({wanted[path].score for path in touched} - {_SCORE})
-        if group.removable and scores:
-            problems.add(f"{group.name}: scored by {_SCORE}, not by {' and '.join(scores)}")
         if group.removable or group.reason == OUTPUT_REASON:
             settled.update((path, _without_pruning(wanted[path])) for path in touched)
         sparsity = max(wanted[path].sparsity for path in touched)
@@ -81,7 +78,9 @@ def make_channel_pruners(
 
 
 def _without_pruning(plan: LayerPlan) -> LayerPlan:
-    return dataclasses.replace(plan, sparsity=0.0, pattern="unstructured")
+    """A plan that goes on observing what the score of its group looks at."""
+    pattern = "unstructured" if plan.score == _SCORE else plan.pattern
+    return dataclasses.replace(plan, sparsity=0.0, pattern=pattern)
 
 
 def _warn(problems: set[str]) -> None:
