@@ -196,7 +196,10 @@ def net_with_kernels(quantize, bits):
 
 
 @pytest.mark.parametrize(("quantize", "bits"), STORABLE)
-@pytest.mark.parametrize("mode", ["int8", pytest.param("int16x8", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "mode",
+    ["int8", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("dynamic", "int16x8"))],
+)
 def test_any_grid_of_at_most_127_levels_is_stored_exactly(quantize, bits, mode, tmp_path):
     model, path = net_with_kernels(quantize, bits), tmp_path / "m.tflite"
     x, _ = images(16, shape=(9, 9, 2))
@@ -261,3 +264,26 @@ def test_an_embedding_is_stored_exactly(tmp_path):
     report = export_litert(model, path, mode="int8", representative_dataset=x)
     entry = next(entry for entry in report.layers if entry.layer == "table")
     assert (entry.stored, entry.grid_bits, entry.exact) == ("int8", 5, True)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"weight_bits": 6, "granularity": "per_tensor"},
+        {"weight_bits": 5, "range_setting": "percentile"},
+        {"weight_bits": 4, "quantizer": "affine"},
+        {"weight_bits": 4, "quantizer": "log2"},
+        {"weight_bits": 3, "quantizer": "codebook"},
+    ],
+    ids=lambda fields: "-".join(str(value) for value in fields.values()),
+)
+def test_whatever_a_student_trains_with_is_stored_exactly(fields, tmp_path):
+    student = compress(conv_net(), Policy([Rule("*", sparsity=0.5, **fields)]))
+    x, _ = images(16)
+    student(x, training=True)
+    report = export_litert(student, tmp_path / "m.tflite", mode="int8", representative_dataset=x)
+    assert len(report.layers) == 5
+    for entry in report.layers:
+        assert entry.exact
+        zeros = round((1 - entry.nonzero_share) * np.prod(entry.shape))
+        assert zeros >= round(0.5 * np.prod(entry.shape))
