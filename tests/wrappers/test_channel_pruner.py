@@ -296,6 +296,16 @@ def test_the_callback_silences_channels_in_place_and_they_can_be_removed():
     assert_outputs_close(flat_outputs(smaller, x), flat_outputs(model, x))
 
 
-def test_another_score_is_not_passed_over_in_silence():
-    with pytest.warns(UserWarning, match="a: scored by magnitude, not by taylor"):
-        student_of(plain(), tmc.Rule("a", **HALF, score="taylor"))
+@pytest.mark.parametrize("score", ["taylor", "activation", "random"])
+def test_channels_are_chosen_by_the_score_of_the_plan(score):
+    student = student_of(plain(), tmc.Rule("a", **HALF, score=score))
+    by_type = {type(compressor): compressor for compressor in student.compressors}
+    pruner, compressor = by_type[ChannelPruner], by_type[LayerCompressor]
+    assert pruner.lacks_statistics == (score != "random") and not compressor.masks
+    fitted(student, callbacks=[tmc.callbacks.PruningSchedule(begin_step=1, end_step=2)])
+    assert not pruner.lacks_statistics
+    scores = np.asarray(compressor.scores("kernel")).sum(axis=(0, 1, 2))
+    np.testing.assert_allclose(pruner.scores(), scores, rtol=1e-5)
+    pruner.update_masks()
+    assert pruner.removed == tuple(sorted(np.argsort(scores, kind="stable")[: len(scores) // 2]))
+    assert tmc.finalize(student).get_layer("a").filters == len(scores) // 2

@@ -179,7 +179,10 @@ def test_the_callback_carries_out_the_same_policy_in_place():
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (Rule("pairs", weight_bits=8, activation_bits=4), "'pairs'.*offers activations of 8"),
+        (
+            Rule("pairs", weight_bits=8, activation_bits=4),
+            "'pairs'.*activations of 8, 16 bits",
+        ),
         (Rule("pairs", weight_bits=6, quantizer="log2"), "log2 weights of 2 to 4 bits"),
     ],
 )

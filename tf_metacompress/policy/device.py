@@ -196,6 +196,7 @@ class DeviceProfile:
 
 # Dense layers pack 4-bit levels; all others, and all other widths, are stored in int8.
 _UP_TO_INT8 = {"*": (2, 3, 4, 5, 6, 7, 8)}
+_INT8_AND_INT16 = (8, 16)
 
 DEVICES: Mapping[str, DeviceProfile] = FrozenMapping(
     {
@@ -204,6 +205,7 @@ DEVICES: Mapping[str, DeviceProfile] = FrozenMapping(
             DeviceProfile(
                 name="android-arm64",
                 weight_bits=_UP_TO_INT8,
+                activation_bits=_INT8_AND_INT16,
                 channel_multiple=8,
                 sparsity_pays={"size_bytes": True},
                 description="64-bit ARM phone, XNNPACK: zeros shrink the download only.",
@@ -211,6 +213,7 @@ DEVICES: Mapping[str, DeviceProfile] = FrozenMapping(
             DeviceProfile(
                 name="cortex-m",
                 weight_bits=_UP_TO_INT8,
+                activation_bits=_INT8_AND_INT16,
                 channel_multiple=4,
                 sparsity_pays={"size_bytes": True},
                 description="ARM microcontroller, CMSIS-NN: flash holds zeros too.",
@@ -218,6 +221,7 @@ DEVICES: Mapping[str, DeviceProfile] = FrozenMapping(
             DeviceProfile(
                 name="x86-host",
                 weight_bits=_UP_TO_INT8,
+                activation_bits=_INT8_AND_INT16,
                 channel_multiple=16,
                 sparsity_pays={"size_bytes": True},
                 description="x86-64 computer, XNNPACK: zeros shrink the download only.",

@@ -167,6 +167,11 @@ class LayerPlan:
         return self.sparsity > 0.0 or self.threshold is not None
 
     @property
+    def is_scored(self) -> bool:
+        """Whether a score other than the magnitude chooses weights, or channels of a group."""
+        return self.score != "magnitude" and (self.sparsity > 0.0 or self.pattern == "channel")
+
+    @property
     def untouched(self) -> bool:
         """Whether the layer stays exactly as it is."""
         return not self.prunes and self.weight_bits == 32 and self.activation_bits == 32

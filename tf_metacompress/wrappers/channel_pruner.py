@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from tf_metacompress.errors import check_int, invalid
 from tf_metacompress.layer_tree import Call, call_with_weights, redirect, restore, weight_of
-from tf_metacompress.ops import folding_gain
 from tf_metacompress.policy import ChannelGroup, ChannelMember, LayerPlan
 from tf_metacompress.policy.channel_group import OUTPUT
+from tf_metacompress.wrappers.deployed_gain import deployed_gain
+from tf_metacompress.wrappers.layer_compressor import compressor_of
 from tf_metacompress.wrappers.mask_constraint import MaskConstraint, constrain, release
 
 Layer = keras.layers.Layer
@@ -102,8 +103,9 @@ class ChannelPruner(Layer):
 
     @property
     def lacks_statistics(self) -> bool:
-        """False: channels are scored by their weights."""
-        return False
+        """Whether the score of a layer looks at gradients or results and has seen none."""
+        found = (compressor_of(self._layer(path)) for path in self.kernels)
+        return any(compressor is not None and compressor.lacks_statistics for compressor in found)
 
     def attach(self, layers: Mapping[str, Layer]) -> None:
         """Redirects the calls of all layers that make the channels.
@@ -197,6 +199,8 @@ class ChannelPruner(Layer):
     def scores(self) -> np.ndarray:
         """Scores the channels by the squared norms of all kernels that make them, as deployed.
 
+        A kernel whose `LayerCompressor` has another score counts with the sum of that.
+
         Returns:
             One score a channel; larger is kept.
         """
@@ -205,11 +209,17 @@ class ChannelPruner(Layer):
             for member in members if path in self.kernels else ():
                 if not member.is_kernel:
                     continue
-                squares = self._folded(path, member.weight) ** 2
-                rows = np.moveaxis(squares, member.axis, 0).reshape(squares.shape[member.axis], -1)
+                scores = self._weight_scores(path, member.weight)
+                rows = np.moveaxis(scores, member.axis, 0).reshape(scores.shape[member.axis], -1)
                 sums = rows.sum(1)
                 total += [sums[list(places)].sum() for places in member.positions]
         return total
+
+    def _weight_scores(self, path: str, name: str) -> np.ndarray:
+        compressor = compressor_of(self._layer(path))
+        if compressor is None or not compressor.plan.is_scored or compressor.lacks_statistics:
+            return self._folded(path, name) ** 2
+        return np.asarray(compressor.scores(name), np.float64)
 
     def _folded(self, path: str, name: str) -> np.ndarray:
         layer, axes = self._layer(path), self.kernels[path]
@@ -217,9 +227,7 @@ class ChannelPruner(Layer):
         norm = self._members.layers.get(self.batch_norms.get(path, ""))
         if norm is None or name != list(axes)[-1]:
             return kernel
-        gamma = tf.convert_to_tensor(norm.gamma) if norm.scale else None
-        variance = tf.convert_to_tensor(norm.moving_variance)
-        gain = folding_gain(gamma, variance, norm.epsilon, kernel.shape, axes[name])
+        gain = deployed_gain(norm, kernel.shape, axes[name])
         return kernel * np.asarray(gain, np.float64)
 
     def update_masks(self, fraction: float = 1.0) -> None:

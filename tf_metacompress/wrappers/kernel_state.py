@@ -50,7 +50,7 @@ class KernelState:
         self.channel_axis = tuple(channel_axis)
         self.mask = _variable(owner, f"{name}_mask", tf.ones_like(kernel)) if plan.prunes else None
         self.score = get_score(plan.score)
-        observes = plan.sparsity > 0.0 and "saliency" in self.score.needs
+        observes = plan.is_scored and "saliency" in self.score.needs
         self.saliency = (
             _variable(owner, f"{name}_saliency", tf.zeros_like(kernel)) if observes else None
         )
@@ -159,6 +159,28 @@ class KernelState:
     ) -> tf.Tensor:
         if self.plan.threshold is not None:
             return threshold_mask(kernel, self.plan.threshold * fraction)
+        return pattern_mask(
+            self.scores(kernel, gain, zero_share),
+            self.plan.pattern,
+            self.plan.sparsity,
+            fraction=fraction,
+            channel_axis=self.channel_axis,
+        )
+
+    def scores(
+        self, kernel: tf.Tensor, gain: tf.Tensor | None = None, zero_share: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Scores the weights, by their magnitude as long as the score lacks what it looks at.
+
+        Args:
+            kernel: The present weights.
+            gain: As in `update`.
+            zero_share: As in `update`.
+
+        Returns:
+            Scores of the kernel's shape, float32; larger is kept.
+        """
+        kernel = tf.cast(kernel, tf.float32)
         inputs = ScoreInputs(
             kernel=kernel,
             channel_gain=gain,
@@ -168,13 +190,7 @@ class KernelState:
         )
         missing = [name for name in self.score.needs if getattr(inputs, name) is None]
         score = get_score("magnitude") if missing else self.score
-        return pattern_mask(
-            score.function(inputs),
-            self.plan.pattern,
-            self.plan.sparsity,
-            fraction=fraction,
-            channel_axis=self.channel_axis,
-        )
+        return score.function(inputs)
 
     def _known_saliency(self) -> tf.Tensor | None:
         if self.saliency is None or self.lacks_saliency:

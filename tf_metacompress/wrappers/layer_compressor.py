@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tf_metacompress.errors import invalid
 from tf_metacompress.layer_tree import Call, call_with_weights, redirect, restore, weight_of
-from tf_metacompress.ops import folding_gain
 from tf_metacompress.policy import LayerPlan
 from tf_metacompress.wrappers.activation_range import ActivationRange
+from tf_metacompress.wrappers.deployed_gain import deployed_gain
 from tf_metacompress.wrappers.kernel_state import KernelState
 from tf_metacompress.wrappers.mask_constraint import MaskConstraint, constrain, release
 from tf_metacompress.wrappers.statistics import ZeroShare
@@ -144,8 +144,11 @@ class LayerCompressor(Layer):
             restore(self._target.activation)
 
     def _touched(self) -> Mapping[str, tuple[int, ...]]:
-        """Kernels that the plan changes, with their channel axes."""
-        return self.kernels if self.plan.prunes or self.plan.weight_bits < _FLOAT_BITS else {}
+        """Kernels that the plan changes or observes, with their channel axes."""
+        plan = self.plan
+        return (
+            self.kernels if plan.prunes or plan.is_scored or plan.weight_bits < _FLOAT_BITS else {}
+        )
 
     def _num_channels(self) -> int:
         name, axis = list(self.kernels.items())[-1]
@@ -239,6 +242,18 @@ class LayerCompressor(Layer):
         """A kernel in the precision that masks and grids are chosen in."""
         return tf.cast(tf.convert_to_tensor(weight_of(self.layer, name)), tf.float32)
 
+    def scores(self, name: str) -> tf.Tensor:
+        """Scores the weights of a kernel as the plan says; larger is kept.
+
+        Args:
+            name: Kernel attribute of the layer.
+
+        Returns:
+            Scores of the kernel's shape, float32.
+        """
+        kernel = tf.convert_to_tensor(weight_of(self.layer, name))
+        return self.states[name].scores(kernel, **self._facts(name))
+
     def _facts(self, name: str) -> dict[str, tf.Tensor | None]:
         """What is known of the output channels of a kernel; of several, only of the last one's."""
         if name != list(self.kernels)[-1]:
@@ -254,15 +269,7 @@ class LayerCompressor(Layer):
 
     def _gain(self, name: str) -> tf.Tensor | None:
         batch_norm = self._target.batch_norm if self._target else None
-        if batch_norm is None:
-            return None
-        return folding_gain(
-            tf.cast(batch_norm.gamma, tf.float32) if batch_norm.scale else None,
-            tf.cast(batch_norm.moving_variance, tf.float32),
-            batch_norm.epsilon,
-            weight_of(self.layer, name).shape,
-            self.kernels[name],
-        )
+        return deployed_gain(batch_norm, weight_of(self.layer, name).shape, self.kernels[name])
 
     def bake(self, layer: Layer) -> None:
         """Writes the compressed kernels into a layer, for good.
