@@ -20,8 +20,8 @@ from tf_metacompress.anatomy import classification_loss
 from tf_metacompress.deploy import ExportReport, LitertModel
 
 NUM_CLASSES = 10
-BATCH, STEPS = 16, 8
-NUM_CALIBRATION, NUM_TEST = 64, 1000
+BATCH, STEPS = 16, 6
+NUM_CALIBRATION, NUM_TEST = 32, 1000
 SPARSITY = 0.5
 SMALLEST = {"InceptionV3": 75, "Xception": 71}
 
@@ -119,7 +119,9 @@ def whole_way(model: keras.Model, data: Data, epochs: int, result: dict, stages:
     student = tmc.compress(model, policy)
     stages.begin("fit")
     batch = 64 if data.is_real else BATCH
-    student.compile(keras.optimizers.Adam(3e-4 if data.is_real else 1e-3), loss_of(model))
+    # With larger steps the statistics of an untrained net lag behind its weights, and it turns
+    # chaotic: then 0.1 % of noise on the pictures changes the outputs of EfficientNetV2B0 by 23 %.
+    student.compile(keras.optimizers.Adam(3e-4 if data.is_real else 1e-5), loss_of(model))
     half = max(len(data.x) * epochs // batch // 2, 1)
     callbacks = [tmc.callbacks.PruningSchedule(end_step=half)] if data.is_real else []
     history = student.fit(
