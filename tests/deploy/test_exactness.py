@@ -106,7 +106,7 @@ def in_file_order(kernel, kind, name, tensor):
 SLOW = pytest.mark.slow
 CASES = [
     pytest.param(True, 8, 0.6, id="norm-8-0.6"),
-    pytest.param(False, 4, 0.0, id="bare-4-0"),
+    pytest.param(False, 4, 0.0, id="bare-4-0", marks=SLOW),
     pytest.param(True, 4, 0.6, id="norm-4-0.6", marks=SLOW),
     pytest.param(True, 8, 0.0, id="norm-8-0", marks=SLOW),
     pytest.param(True, 4, 0.0, id="norm-4-0", marks=SLOW),
