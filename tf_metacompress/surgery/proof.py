@@ -13,6 +13,7 @@ from tf_metacompress.surgery.rebuild import rebuild
 
 TOLERANCE = 1e-5
 _BATCH = 4
+_SMALLEST = 1e-30
 
 
 def zeroed_weights(
@@ -85,13 +86,37 @@ def run(model: keras.Model, inputs: Any, weights: Sequence[tuple[Any, Any]] = ()
 
 
 def difference(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
-    """Largest difference of outputs, relative to the largest value of each; inf for NaN."""
+    """Largest difference of outputs, relative to the largest value of each; inf for NaN.
+
+    Probabilities are compared by their logarithms too: where a softmax is certain of one class,
+    only the small ones still tell.
+
+    Args:
+        one: Outputs of a model.
+        other: Outputs of another.
+
+    Returns:
+        The difference, at least 0.
+    """
     worst = 0.0
     for a, b in zip(one, other, strict=True):
-        scale = float(np.max(np.abs(a), initial=0.0)) or 1.0
-        gap = float(np.max(np.abs(a - b), initial=0.0)) / scale
-        worst = max(worst, gap if np.isfinite(gap) else np.inf)
+        worst = max(worst, _gap(a, b, scale=float(np.max(np.abs(a), initial=0.0)) or 1.0))
+        if _are_probabilities(a) and _are_probabilities(b):
+            seen = (a > _SMALLEST) & (b > _SMALLEST)
+            logs = np.log(a[seen]), np.log(b[seen])
+            worst = max(worst, _gap(*logs, scale=max(1.0, -float(logs[0].min(initial=0.0)))))
     return worst
+
+
+def _gap(a: np.ndarray, b: np.ndarray, scale: float) -> float:
+    gap = float(np.max(np.abs(a - b), initial=0.0)) / scale
+    return gap if np.isfinite(gap) else np.inf
+
+
+def _are_probabilities(outputs: np.ndarray) -> bool:
+    if outputs.ndim < 2 or outputs.shape[-1] < 2 or not (outputs >= 0).all():
+        return False
+    return bool((np.abs(outputs.sum(-1) - 1) < 1e-3).all())
 
 
 def computes_in_float32(model: keras.Model) -> bool:
