@@ -258,3 +258,118 @@ def test_a_returned_convolution_keeps_its_own_point():
 def test_a_convolution_that_has_its_activation_already_is_a_point():
     parts = [layers.Conv2D(4, 3, activation="tanh", name="it"), layers.ReLU(name="relu")]
     assert points(model_of(*parts)) == {"it", "relu"}
+
+
+# Operators between the layers
+
+
+def plain_join(fold_too=False):
+    """A convolution whose result goes to its norm and, beside it, to a plain operator."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="it")(inputs)
+    y = norm()(x)
+    if fold_too:
+        return keras.Model(inputs, y + 1.0)
+    return keras.Model(inputs, y + x)
+
+
+def test_a_read_by_an_operator_is_seen():
+    flags = {call.path: call.read_by_op for call in trace(plain_join())}
+    assert flags == {"it": True, "norm": True}
+    assert folded(plain_join()) == {}
+    assert points(plain_join()) == {"it", "norm"}
+
+
+def test_an_operator_behind_the_norm_does_not_keep_it_from_folding():
+    assert {call.path: call.read_by_op for call in trace(plain_join(fold_too=True))} == {
+        "it": False, "norm": True,
+    }  # fmt: skip
+    assert folded(plain_join(fold_too=True)) == {"it": "norm"}
+
+
+def test_an_operator_that_no_output_depends_on_is_no_reader():
+    regularized = layers.Conv2D(4, 3, name="it", activity_regularizer="l2")
+    model = model_of(regularized, norm())
+    assert not any(call.read_by_op for call in trace(model))
+    assert folded(model) == {"it": "norm"}
+
+
+def test_casts_between_layers_are_seen_through():
+    parts = [
+        layers.Conv2D(4, 3, dtype="mixed_float16", name="it"),
+        layers.BatchNormalization(dtype="float32", name="norm"),
+        layers.ReLU(dtype="mixed_float16", name="relu"),
+    ]
+    calls = trace(model_of(*parts))
+    assert [call.producers for call in calls] == [(-1,), (0,), (1,)]
+    assert not any(call.read_by_op for call in calls)
+
+
+def test_an_operator_inside_a_layer_is_not_between_layers():
+    parts = [layers.Conv2D(4, 3, activation="gelu", name="it"), layers.LayerNormalization()]
+    assert not any(call.read_by_op for call in trace(model_of(*parts)))
+
+
+class Tied(layers.Layer):
+    """Uses the kernel of another layer."""
+
+    def __init__(self, other, **kwargs):
+        super().__init__(**kwargs)
+        self.other = other
+
+    def call(self, inputs):
+        return tf.matmul(inputs, tf.transpose(tf.convert_to_tensor(self.other.kernel)))
+
+
+def test_weights_that_something_else_reads_are_known():
+    dense = layers.Dense(4, name="dense")
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, Tied(dense, name="tied")(dense(inputs)))
+    assert {call.path: call.weights_read_elsewhere for call in trace(model)} == {"dense": True}
+
+
+class Borrowing(layers.Layer):
+    """Has the weight of another layer for its own."""
+
+    def __init__(self, other, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = other.factor
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+class Scaling(layers.Layer):
+    def build(self, shape):
+        self.factor = self.add_weight(shape=shape[-1:])
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+def test_weights_that_two_layers_share_are_known():
+    inputs = keras.Input((4,))
+    first = Scaling(name="first")
+    x = layers.Dense(4, name="dense")(first(inputs))
+    model = keras.Model(inputs, Borrowing(first, name="second")(x))
+    assert {call.path: call.weights_read_elsewhere for call in trace(model)} == {
+        "first": True, "dense": False, "second": True,
+    }  # fmt: skip
+
+
+def test_a_shared_layer_may_read_its_weights_twice():
+    assert not any(call.weights_read_elsewhere for call in trace(shared_net()))
+
+
+def test_nothing_is_computed_and_no_state_moves():
+    class Counter(layers.Layer):
+        def build(self, shape):
+            self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+        def call(self, inputs):
+            self.count.assign(self.count + 1.0)
+            return inputs + self.count
+
+    model = model_of(Counter(name="counter"), layers.Flatten(), layers.Dense(2))
+    trace(model)
+    assert float(model.get_layer("counter").count.numpy()) == 0.0
