@@ -39,11 +39,11 @@ def ds_cnn() -> keras.Model:
 def visual_wake_words() -> keras.Model:
     """Person detection: MobileNetV1 of a quarter width on 96 × 96 pictures."""
     inputs = keras.Input((96, 96, 3))
-    x = _norm_relu(layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(inputs))
+    x = _norm_relu(layers.Conv2D(8, 3, strides=2, padding="same")(inputs))
     steps = [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *[(128, 1)] * 5]
     for filters, strides in [*steps, (256, 2), (256, 1)]:
-        x = layers.DepthwiseConv2D(3, strides=strides, padding="same", use_bias=False)(x)
-        x = _norm_relu(layers.Conv2D(filters, 1, use_bias=False)(_norm_relu(x)))
+        x = layers.DepthwiseConv2D(3, strides=strides, padding="same")(x)
+        x = _norm_relu(layers.Conv2D(filters, 1)(_norm_relu(x)))
     x = layers.Flatten()(layers.AveragePooling2D(3)(x))
     return keras.Model(inputs, layers.Dense(2, activation="softmax")(x), name="vww")
 
