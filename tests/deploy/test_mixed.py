@@ -200,6 +200,7 @@ def test_int16x8_loses_next_to_nothing_once_the_weights_are_on_their_grid(x, tmp
     types = {graph.tensors[op.outputs[0]].type for op in graph.ops if op.name != "DEQUANTIZE"}
     assert types == {"int16"}
     assert errors["int16x8"] < 1e-3 < errors["int8"]
+    assert any("no kernels for 16-bit activations" in text for text in report.warnings)
 
 
 def test_rounding_to_four_bits_without_training_is_said(x, tmp_path):

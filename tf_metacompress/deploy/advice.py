@@ -93,6 +93,15 @@ def _slow_dynamic(report: ExportReport, file: FlatFile) -> Iterator[str]:
         yield "Dynamic range is slower than float32 on depthwise convolutions; int8 is faster."
 
 
+def _slow_int16(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    made = {index for op in file.main.ops for index in op.outputs}
+    if any(file.main.tensors[index].type == "int16" for index in made):
+        yield (
+            "XNNPACK has no kernels for 16-bit activations: on a computer these operators are many "
+            "times slower than in int8, and slower than in float32."
+        )
+
+
 def _left_float(report: ExportReport, file: FlatFile) -> Iterator[str]:
     names = float_ops(file) if report.mode in ("int8", "int16x8") else ()
     if names:
@@ -135,6 +144,7 @@ _ADVICE: tuple[Advice, ...] = (
     _codebooks,
     _other_ranges,
     _slow_dynamic,
+    _slow_int16,
     _left_float,
     _outside_delegate,
     _weak_proof,

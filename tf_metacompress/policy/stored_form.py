@@ -2,7 +2,8 @@
 
 Measured on LiteRT 2.3 and ai-edge-quantizer 0.10: XNNPACK runs packed 4-bit weights fast in dense
 layers only (a convolution with them is 4.6 times slower than in int8), there is no 2-bit storage
-and no float16 arithmetic, weights are symmetric, and 3-D convolutions have no integer kernel.
+and no float16 arithmetic, weights are symmetric, 3-D convolutions have no integer kernel, and small
+nets with 16-bit activations ran 15 times slower than in int8 and 28 times slower than in float32.
 """
 
 from collections.abc import Iterable
@@ -173,5 +174,5 @@ def _activation_notes(plan: LayerPlan) -> list[str]:
             f"{plan.activation_bits}-bit activations are held in int8, with 8 bits of precision"
         ]
     if plan.activation_bits == _HALF:
-        return ["16-bit activations run on the slower built-in kernels, not on XNNPACK"]
+        return ["16-bit activations have no XNNPACK kernels: 15 times slower than in int8 or more"]
     return []
