@@ -157,7 +157,7 @@ def test_bad_arguments_are_errors(net):
     with pytest.raises(InvalidArgumentError, match="device"):
         baselines.lamp(net, Budget(size_ratio=0.1), "andriod-arm64")
     with pytest.raises(InvalidArgumentError, match="weight_bits"):
-        baselines.lamp(net, Budget(size_ratio=0.1), weight_bits=5)
+        baselines.lamp(net, Budget(size_ratio=0.1), weight_bits=9)
     with pytest.raises(ArgumentTypeError, match="model"):
         baselines.lamp("model.keras", Budget(size_ratio=0.1))
     with pytest.raises(ArgumentTypeError, match="budget"):
