@@ -118,6 +118,15 @@ def transposed():
     return functional(inputs, layers.Conv2D(2, 3, name="head")(x))
 
 
+def decoder():
+    inputs = keras.Input((5,))
+    x = layers.Dense(3 * 3 * 6, activation="relu", name="dense")(inputs)
+    x = layers.BatchNormalization(name="bn")(layers.Reshape((3, 3, 6))(x))
+    x = layers.Conv2DTranspose(4, 3, strides=2, name="up")(x)
+    x = layers.Conv1D(5, 3, name="along")(layers.Reshape((-1, 4))(x))
+    return functional(inputs, layers.Dense(3, name="head")(layers.GlobalAveragePooling1D()(x)))
+
+
 def several_ends():
     left, right = keras.Input((6, 6, 2), name="left"), keras.Input((5,), name="right")
     x = layers.Conv2D(4, 3, name="a")(left)
@@ -177,6 +186,7 @@ ARCHITECTURES = {
         shared,
         nested,
         transposed,
+        decoder,
         several_ends,
         one_dimensional,
         recurrent,

@@ -22,6 +22,7 @@ CUTTABLE = {
     "shared": [("a + shared", 4)],
     "nested": [("backbone/conv", 6), ("backbone/inner/conv + block/conv", 4)],
     "transposed": [("a", 6), ("up", 5)],
+    "decoder": [("dense", 6), ("up", 4), ("along", 5)],
     "several_ends": [("b + a", 4)],
     "one_dimensional": [("a", 6), ("separable", 4), ("up", 5)],
     "recurrent": [("a", 6), ("hidden", 4)],
@@ -67,6 +68,26 @@ def test_a_grouped_convolution_loses_one_channel_of_each_group():
     assert places["grouped", "kernel", 2] == (1,)
 
 
+def test_units_that_become_one_channel_go_together():
+    group = channel_groups(ARCHITECTURES["decoder"]())[0]
+    places = {(m.layer, m.weight, m.axis): m.positions[1] for m in group.members}
+    assert (group.size, group.width) == (6, 9)
+    assert places["dense", "kernel", 1] == tuple(range(1, 54, 6))
+    assert places["up", "kernel", 3] == (1,)
+
+
+def test_channels_may_come_first():
+    inputs = keras.Input((3, 8, 8))
+    x = layers.Conv2D(4, 3, data_format="channels_first", name="a")(inputs)
+    x = layers.BatchNormalization(axis=1, name="bn")(x)
+    x = layers.DepthwiseConv2D(3, data_format="channels_first", name="depthwise")(x)
+    x = layers.GlobalAveragePooling2D(data_format="channels_first")(layers.ReLU()(x))
+    model = keras.Model(inputs, layers.Dense(2, name="head")(x))
+    group = channel_groups(model)[0]
+    assert (group.name, group.size, group.removable) == ("a", 4, True)
+    assert {"bn", "depthwise", "head"} <= {member.layer for member in group.members}
+
+
 def dense(*between, before=()):
     parts = [keras.Input((4,)), *before, layers.Dense(6, name="a"), *between]
     return keras.Sequential([*parts, layers.Dense(2, name="head")])
@@ -84,7 +105,6 @@ REASONS = {
     "sigmoid": (lambda: layers.Activation("sigmoid"), "not zero at zero"),
     "a custom layer": (Stranger, "cannot be followed"),
     "Lambda": (lambda: layers.Lambda(lambda x: x[:, ::-1]), "cannot be followed"),
-    "Reshape that splits channels": (lambda: layers.Reshape((3, 2)), "over several axes"),
 }
 
 

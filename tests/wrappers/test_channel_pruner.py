@@ -1,10 +1,13 @@
 """Channels of a group are zero together while a student trains, and are gone afterwards."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tf_metacompress as tmc
 from tests import small_models
@@ -19,6 +22,7 @@ from tests.channel_models import (
     random_inputs,
     residual,
 )
+from tests.random_architectures import random_architecture
 from tf_metacompress.anatomy.channels import channel_groups
 from tf_metacompress.layer_tree import is_redirected, leaf_layers
 from tf_metacompress.sparsity import measure_sparsity
@@ -309,3 +313,18 @@ def test_channels_are_chosen_by_the_score_of_the_plan(score):
     pruner.update_masks()
     assert pruner.removed == tuple(sorted(np.argsort(scores, kind="stable")[: len(scores) // 2]))
     assert tmc.finalize(student).get_layer("a").filters == len(scores) // 2
+
+
+@given(st.data())
+@settings(max_examples=5)
+def test_students_of_random_architectures_are_cut(data):
+    model = random_architecture(data.draw)
+    found = [g for g in channel_groups(model) if g.removable and g.size > 2]
+    rules = [tmc.Rule(path, **HALF) for path in sorted({p for g in found for p in g.producers})]
+    with warnings.catch_warnings():
+        # A layer may share one channel of many with an output.
+        warnings.simplefilter("ignore")
+        student = student_of(model, *rules)
+    final, x = tmc.finalize(student), random_inputs(model)
+    assert_outputs_close(flat_outputs(final, x), flat_outputs(student, x))
+    assert not rules or final.count_params() < model.count_params()

@@ -1,6 +1,8 @@
 """Channels of several layers that can only be removed together, as plain data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 OUTPUT, INPUT, STATE = "output", "input", "state"
 
@@ -64,3 +66,26 @@ class ChannelGroup:
     def name(self) -> str:
         """The producers, for people."""
         return " + ".join(self.producers)
+
+
+def group_from_dict(fields: Mapping[str, Any]) -> ChannelGroup:
+    """Makes a group from what `dataclasses.asdict` gives, lists in the place of tuples allowed.
+
+    Args:
+        fields: The fields of a group.
+
+    Returns:
+        The group.
+
+    Example:
+        >>> import dataclasses
+        >>> group = ChannelGroup(size=2, members=(), producers=("a",), consumers=("b",))
+        >>> group_from_dict(dataclasses.asdict(group)) == group
+        True
+    """
+    members = tuple(
+        ChannelMember(**{**member, "positions": tuple(map(tuple, member["positions"]))})
+        for member in fields["members"]
+    )
+    layers = {key: tuple(fields[key]) for key in ("producers", "consumers")}
+    return ChannelGroup(**{**fields, **layers, "members": members})

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_metacompress.errors import check_int, invalid
 from tf_metacompress.layer_tree import Call, call_with_weights, redirect, restore, weight_of
 from tf_metacompress.policy import ChannelGroup, ChannelMember, LayerPlan
-from tf_metacompress.policy.channel_group import OUTPUT
+from tf_metacompress.policy.channel_group import OUTPUT, group_from_dict
 from tf_metacompress.wrappers.deployed_gain import deployed_gain
 from tf_metacompress.wrappers.layer_compressor import compressor_of
 from tf_metacompress.wrappers.mask_constraint import MaskConstraint, constrain, release
@@ -77,7 +77,12 @@ class ChannelPruner(Layer):
         self.batch_norms = dict(batch_norms or {})
         self.output_range = None
         self.mask = self.add_weight(
-            name="mask", shape=(group.size,), initializer="ones", trainable=False, dtype="float32"
+            name="mask",
+            shape=(group.size,),
+            initializer="ones",
+            trainable=False,
+            dtype="float32",
+            aggregation="mean",
         )
         makers = [member for member in group.members if member.role == OUTPUT]
         self._members = _Members(
@@ -280,13 +285,7 @@ class ChannelPruner(Layer):
     def from_config(cls, config: dict[str, Any]) -> "ChannelPruner":
         """Makes the pruner from `get_config`."""
         config = {key: value for key, value in config.items() if key != "autocast"}
-        group = dict(config["group"])
-        group["members"] = tuple(
-            ChannelMember(**{**m, "positions": tuple(map(tuple, m["positions"]))})
-            for m in group["members"]
-        )
-        group |= {key: tuple(group[key]) for key in ("producers", "consumers")}
-        return cls(**{**config, "group": ChannelGroup(**group)})
+        return cls(**{**config, "group": group_from_dict(config["group"])})
 
 
 class _Members:

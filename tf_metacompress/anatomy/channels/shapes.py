@@ -95,12 +95,12 @@ def reshaping(visit: Visit) -> Flow:
     columns = (flow.labels, flow.zero, flow.dead)
     spread = [_spread(column, flow.axis - 1, before[1:], after[1:]) for column in columns]
     axis = _varying_axis(spread[0])
-    if axis is None:
-        return visit.stop("spreads a channel over several axes")
-    labels = np.moveaxis(spread[0], axis, 0).reshape(after[axis + 1], -1)[:, 0]
-    zero, dead = (np.moveaxis(s, axis, 0).reshape(len(labels), -1).all(1) for s in spread[1:])
-    _note_extent(visit, axis, labels)
-    return visit.follow(axis + 1, labels, zero, dead)
+    rows, zero, dead = (np.moveaxis(s, axis, -1).reshape(-1, after[axis + 1]) for s in spread)
+    if len(rows) > 1 and (rows != rows[0]).any():
+        # As from Dense(4 * 4 * 8) to (4, 4, 8): a channel is made by units that go together.
+        visit.ledger.tie(np.tile(rows[0], len(rows) - 1), rows[1:].ravel())
+    _note_extent(visit, axis, rows[0])
+    return visit.follow(axis + 1, rows[0], zero.all(0), dead.all(0))
 
 
 def _spread(values: np.ndarray, axis: int, before: Any, after: Any) -> np.ndarray:
@@ -109,10 +109,10 @@ def _spread(values: np.ndarray, axis: int, before: Any, after: Any) -> np.ndarra
     return np.broadcast_to(values.reshape(extents), before).reshape(after)
 
 
-def _varying_axis(labels: np.ndarray) -> int | None:
-    """The only axis along which labels change, or None."""
+def _varying_axis(labels: np.ndarray) -> int:
+    """The only axis along which labels change; the last when it is not the only one."""
     varying = [n for n in range(labels.ndim) if (labels != np.take(labels, [0], n)).any()]
-    return varying[0] if len(varying) == 1 else None
+    return varying[0] if len(varying) == 1 else labels.ndim - 1
 
 
 def _note_extent(visit: Visit, axis: int, labels: np.ndarray) -> None:
