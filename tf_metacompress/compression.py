@@ -6,6 +6,7 @@ import keras
 
 from tf_metacompress.anatomy import (
     activation_layers,
+    bounds_by_path,
     check_keras_model,
     copy_model,
     describe_calls,
@@ -13,7 +14,6 @@ from tf_metacompress.anatomy import (
     kind_of,
     only_clips,
     quantization_points,
-    result_bounds,
     trace,
 )
 from tf_metacompress.errors import UnsupportedModelError, wrong_type
@@ -71,6 +71,7 @@ def make_compressors(
     if device is not None:
         device_profile(device).check(plans.values(), infos)
     points, batch_norms = quantization_points(calls), followers(calls)
+    bounds = bounds_by_path(calls)
     activations = activation_layers(calls)
     pruners, plans = make_channel_pruners(model, plans, device)
     paths = {id(layer): path for path, layer in leaf_layers(model).items()}
@@ -87,7 +88,7 @@ def make_compressors(
             kernels=kind_of(layer).kernels if path in plans else {},
             batch_norm=paths[id(batch_norms[path])] if path in batch_norms else None,
             quantize_output=path in points,
-            bounds=result_bounds(layer),
+            bounds=bounds[path],
             only_clips=only_clips(layer),
             activation=activations.get(path) if _looks_at_results(plan) else None,
         )

@@ -12,7 +12,13 @@ from tests.small_models import (
     shared_net,
     subclassed_net,
 )
-from tf_metacompress.anatomy import followers, gain_array, quantization_points, trace
+from tf_metacompress.anatomy import (
+    bounds_by_path,
+    followers,
+    gain_array,
+    quantization_points,
+    trace,
+)
 from tf_metacompress.anatomy.trace import example_inputs
 from tf_metacompress.errors import InvalidArgumentError, UnsupportedModelError
 
@@ -373,3 +379,53 @@ def test_nothing_is_computed_and_no_state_moves():
     model = model_of(Counter(name="counter"), layers.Flatten(), layers.Dense(2))
     trace(model)
     assert float(model.get_layer("counter").count.numpy()) == 0.0
+
+
+def relu_between(operator, *parts):
+    """Layers, a plain operator behind the last, and a convolution that reads what it gives."""
+    inputs = x = keras.Input((8, 8, 3))
+    for part in parts:
+        x = part(x)
+    return keras.Model(inputs, layers.Conv2D(2, 1, name="end")(operator(x)))
+
+
+CONVOLUTION = {"name": "it", "filters": 4, "kernel_size": 3}
+CLIPPED = {
+    "relu": (keras.ops.relu, [layers.Conv2D(**CONVOLUTION)], {"it": (0.0, None)}),
+    "relu6": (keras.ops.relu6, [layers.Conv2D(**CONVOLUTION)], {"it": (0.0, 6.0)}),
+    "tf.nn": (tf.nn.relu, [layers.Conv2D(**CONVOLUTION)], {"it": (0.0, None)}),
+    "behind a norm": (
+        keras.ops.relu, [layers.Conv2D(**CONVOLUTION), layers.BatchNormalization(name="norm")],
+        {"it": (None, None), "norm": (0.0, None)},
+    ),
+    "behind an activation": (
+        keras.ops.relu, [layers.Conv2D(activation="tanh", **CONVOLUTION)], {"it": (None, None)},
+    ),
+    "other operator": (
+        keras.ops.leaky_relu, [layers.Conv2D(**CONVOLUTION)], {"it": (None, None)},
+    ),
+    "two readers": (
+        lambda x: keras.ops.relu(x) + x, [layers.Conv2D(**CONVOLUTION)], {"it": (None, None)},
+    ),
+    "built in": (
+        keras.ops.abs, [layers.Conv2D(activation="relu6", **CONVOLUTION)], {"it": (0.0, 6.0)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CLIPPED)
+def test_a_relu_between_the_layers_bounds_what_the_layer_before_gives(case):
+    operator, parts, expected = CLIPPED[case]
+    if case == "tf.nn":
+        operator = layers.Lambda(operator)
+        expected = {"it": (None, None)}  # a layer of its own, whose function is not known
+    calls = trace(relu_between(operator, *copies(parts)))
+    found = bounds_by_path(calls)
+    assert {path: found[path] for path in expected} == expected
+
+
+def test_a_shared_layer_is_bounded_only_where_all_its_calls_are():
+    inputs = keras.Input((4,))
+    dense = layers.Dense(4, name="it")
+    both = keras.Model(inputs, dense(keras.ops.relu(dense(inputs))))
+    assert bounds_by_path(trace(both))["it"] == (None, None)

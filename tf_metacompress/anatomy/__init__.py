@@ -11,7 +11,12 @@ from tf_metacompress.anatomy.describe import (
     kernel_arrays,
     select_compressible,
 )
-from tf_metacompress.anatomy.fusion import only_clips, quantization_points, result_bounds
+from tf_metacompress.anatomy.fusion import (
+    bounds_by_path,
+    only_clips,
+    quantization_points,
+    result_bounds,
+)
 from tf_metacompress.anatomy.kinds import KINDS, Kind, kind_of, register_kind
 from tf_metacompress.anatomy.outputs import classification_loss, gives_probabilities
 from tf_metacompress.anatomy.trace import LayerCall, trace
@@ -23,6 +28,7 @@ __all__ = [
     "LayerCall",
     "UntouchedLayer",
     "activation_layers",
+    "bounds_by_path",
     "check_keras_model",
     "classification_loss",
     "compressible_layers",

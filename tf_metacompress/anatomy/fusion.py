@@ -12,7 +12,10 @@ from tf_metacompress.anatomy.batch_norm import consumers, followers, is_linear, 
 from tf_metacompress.anatomy.kinds import kind_of
 from tf_metacompress.anatomy.trace import LayerCall
 
+Bounds = tuple[float | None, float | None]
+
 _FUSED_ACTIVATIONS = ("relu", "relu6")
+_CLIPPING_OPERATORS = {"Relu": None, "Relu6": 6.0}
 _SHAPE_ONLY = (
     "Flatten",
     "Reshape",
@@ -41,7 +44,7 @@ def only_clips(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.layers.Activation) and name in _FUSED_ACTIVATIONS
 
 
-def result_bounds(layer: keras.layers.Layer) -> tuple[float | None, float | None]:
+def result_bounds(layer: keras.layers.Layer) -> Bounds:
     """Gives the least and greatest value that the activation of a layer lets through.
 
     Args:
@@ -55,6 +58,28 @@ def result_bounds(layer: keras.layers.Layer) -> tuple[float | None, float | None
         return None, None
     ends_at_six = name == "relu6" or getattr(layer, "max_value", None) == 6.0
     return 0.0, 6.0 if ends_at_six else None
+
+
+def bounds_by_path(calls: Sequence[LayerCall]) -> dict[str, Bounds]:
+    """Gives the least and greatest value that goes on from each layer.
+
+    A ReLU written as a plain operator behind a layer counts as part of it, as on the device.
+
+    Args:
+        calls: A trace.
+
+    Returns:
+        Path of each layer to what `result_bounds` gives.
+    """
+    by_path: dict[str, set[Bounds]] = {}
+    for call in calls:
+        bounds = result_bounds(call.layer)
+        if call.clipped_by is not None and _absorbs(call.layer):
+            bounds = 0.0, _CLIPPING_OPERATORS[call.clipped_by]
+        by_path.setdefault(call.path, set()).add(bounds)
+    return {
+        path: found.pop() if len(found) == 1 else (None, None) for path, found in by_path.items()
+    }
 
 
 def _absorbs(layer: keras.layers.Layer) -> bool:

@@ -34,6 +34,19 @@ def source_of(tensor: tf.Tensor, known: Mapping[Key, Any]) -> tf.Tensor:
     return source if key_of(source) in known else tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """What reads a tensor.
+
+    Attributes:
+        call: Index of the call that the operator belongs to; None between the layers.
+        operator: Type of the operator, such as "Relu".
+    """
+
+    call: int | None
+    operator: str
+
+
 @dataclass
 class OpOwners:
     """Which call of a layer made which operators of a graph.
@@ -65,7 +78,7 @@ class OpOwners:
                 self.owners[id(graph), operation.name] = call
         self.counts[id(graph)] = len(operations)
 
-    def readers(self, tensor: tf.Tensor, live: frozenset[Key]) -> Iterator[int | None]:
+    def readers(self, tensor: tf.Tensor, live: frozenset[Key]) -> Iterator[Reader]:
         """Lists who reads a tensor, through casts between the layers.
 
         Args:
@@ -73,7 +86,7 @@ class OpOwners:
             live: Operators that the outputs of the model depend on.
 
         Yields:
-            The index of a call, or None for an operator that no call made.
+            One entry an operator that reads it.
         """
         for operation in tensor.consumers():
             key = id(tensor.graph), operation.name
@@ -84,7 +97,7 @@ class OpOwners:
                 for output in operation.outputs:
                     yield from self.readers(output, live)
             else:
-                yield owner
+                yield Reader(call=owner, operator=operation.type)
 
 
 def live_operations(outputs: Iterable[tf.Tensor]) -> frozenset[Key]:

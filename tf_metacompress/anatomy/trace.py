@@ -18,6 +18,7 @@ from tf_metacompress.errors import MetacompressError, UnsupportedModelError, inv
 from tf_metacompress.layer_tree import Call, leaf_layers, redirected
 
 _UNKNOWN_EXTENT = 16
+_CLIPS = ("Relu", "Relu6")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class LayerCall:
         is_float_tensor: Whether one floating tensor came out, neither integers nor a structure.
         is_output: Whether the model returns a tensor that came out.
         read_by_op: Whether an operator that no layer called, such as `x + y`, reads what came out.
+        clipped_by: Type of the plain operator, "Relu" or "Relu6", that alone reads what came out.
         weights_read_elsewhere: Whether something else than calls of this layer reads its weights.
     """
 
@@ -44,6 +46,7 @@ class LayerCall:
     is_float_tensor: bool = True
     is_output: bool = False
     read_by_op: bool = False
+    clipped_by: str | None = None
     weights_read_elsewhere: bool = False
 
 
@@ -97,19 +100,20 @@ class _Recorder:
         returned = {self._maker(tensor) for tensor in tf.nest.flatten(outputs)}
         live = live_operations(tf.nest.flatten(outputs))
         foreign = self._read_elsewhere(readings, live)
-        return tuple(
-            replace(
+        calls = []
+        for index, call in enumerate(self.calls):
+            readers = [r for tensor in self.made[index] for r in self.owners.readers(tensor, live)]
+            is_clipped = len(readers) == 1 and index not in returned
+            clips = is_clipped and readers[0].call is None and readers[0].operator in _CLIPS
+            known = replace(
                 call,
                 is_output=index in returned,
-                read_by_op=any(
-                    reader is None
-                    for tensor in self.made[index]
-                    for reader in self.owners.readers(tensor, live)
-                ),
+                read_by_op=any(reader.call is None for reader in readers),
+                clipped_by=readers[0].operator if clips else None,
                 weights_read_elsewhere=any(id(v) in foreign for v in call.layer.variables),
             )
-            for index, call in enumerate(self.calls)
-        )
+            calls.append(known)
+        return tuple(calls)
 
     def _read_elsewhere(
         self, readings: Mapping[int, tf.Tensor], live: frozenset[Key]
@@ -124,7 +128,7 @@ class _Recorder:
         return shared | {
             variable
             for variable, tensor in readings.items()
-            if any(r not in users.get(variable, ()) for r in self.owners.readers(tensor, live))
+            if any(r.call not in users.get(variable, ()) for r in self.owners.readers(tensor, live))
         }
 
 
