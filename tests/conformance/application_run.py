@@ -145,6 +145,7 @@ def whole_way(model: keras.Model, data: Data, epochs: int, result: dict, stages:
 
 def export(final: keras.Model, path: Path, data: Data, result: dict) -> None:
     samples = data.x[np.linspace(0, len(data.x) - 1, NUM_CALIBRATION).astype(int)]
+    result["rounding_error"] = rounding_error(final, samples)
     try:
         report = tmc.export_litert(final, path, mode="int8", representative_dataset=samples)
     except tmc.errors.ParityError as error:
@@ -154,6 +155,18 @@ def export(final: keras.Model, path: Path, data: Data, result: dict) -> None:
     if data.is_real:
         outputs = next(iter(LitertModel.open(path).run(data.x_test).values()))
         result["accuracy_int8"] = accuracy(outputs, data.y_test)
+
+
+def rounding_error(model: keras.Model, samples: np.ndarray) -> float:
+    """How far the outputs in float32 move when nothing but the inputs is rounded to 8 bits.
+
+    More than a few percent means that the net itself magnifies any rounding, as untrained ones may.
+    """
+    low, high = samples.min(), samples.max()
+    step = (high - low) / 255
+    rounded = (np.round((samples - low) / step) * step + low).astype("float32")
+    exact, moved = np.asarray(model(samples)), np.asarray(model(rounded))
+    return float(np.sqrt(np.mean((moved - exact) ** 2)) / np.sqrt(np.mean(exact**2)))
 
 
 def note_report(report: ExportReport, result: dict) -> None:

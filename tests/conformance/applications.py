@@ -7,7 +7,9 @@
 
 A model is compressed (half of the weights zero, 8 bits), fitted for a few steps on made-up
 pictures, saved, loaded, finalized, exported to int8 and compared with Keras. Failures are published
-as they are. `--data` names arrays x, y, x_test and y_test; with them accuracies are reported.
+as they are. The column "8-bit input" tells how far the float32 outputs move when nothing but the
+inputs is rounded to 8 bits: what the untrained net itself makes of a small error. `--data` names
+arrays x, y, x_test and y_test; with them accuracies are reported.
 """
 
 import argparse
@@ -29,7 +31,7 @@ NAMES = (
 )  # fmt: skip
 COLUMNS = (
     "model", "input", "compressible", "left in float", "fit", "save/load",
-    "int8 error", "same class", "file / float32", "seconds",
+    "8-bit input", "int8 error", "same class", "file / float32", "seconds",
 )  # fmt: skip
 
 
@@ -62,7 +64,8 @@ def row(result: dict) -> list[str]:
     left = ", ".join(f"{n} {kind}" for kind, n in sorted(result.get("left_float", {}).items()))
     difference = result.get("reload_difference")
     numbers = {
-        key: result.get(key) for key in ("parity_error", "agreement", "size_ratio", "compressible")
+        key: result.get(key)
+        for key in ("parity_error", "agreement", "size_ratio", "compressible", "rounding_error")
     }
     shown = {key: "" if value is None else value for key, value in numbers.items()}
     return [
@@ -72,6 +75,7 @@ def row(result: dict) -> list[str]:
         left or "–",
         {True: "yes", False: "no"}.get(result.get("fit"), ""),
         "" if difference is None else ("same" if difference < 1e-5 else f"±{difference:.1g}"),
+        shown["rounding_error"] and f"{shown['rounding_error']:.3f}",
         shown["parity_error"] and f"{shown['parity_error']:.3f}",
         shown["agreement"] if shown["agreement"] == "" else f"{shown['agreement']:.0%}",
         shown["size_ratio"] and f"{shown['size_ratio']:.2f}",

@@ -11,7 +11,8 @@ from tests.fresh_python import run_script
 RESULT = {
     "model": "MobileNet", "failure": None, "seconds": {"total": 12.4}, "input": [32, 32, 3],
     "compressible": 28, "left_float": {"BatchNormalization": 27}, "fit": True,
-    "reload_difference": 0.0, "parity_error": 0.0123, "agreement": 0.96875, "size_ratio": 0.3,
+    "reload_difference": 0.0, "parity_error": 0.0123, "rounding_error": 0.001,
+    "agreement": 0.96875, "size_ratio": 0.3,
 }  # fmt: skip
 FAILED = {
     "model": "VGG16", "failure": "export: ParityError: too far", "seconds": {"total": 3.0},
@@ -24,10 +25,10 @@ def test_the_table_by_hand():
     text = applications.table({"VGG16": FAILED, "MobileNet": RESULT})
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     assert lines[2] == [
-        "MobileNet", "32×32×3", "28", "27 BatchNormalization", "yes", "same", "0.012", "97%",
-        "0.30", "12",
+        "MobileNet", "32×32×3", "28", "27 BatchNormalization", "yes", "same", "0.001", "0.012",
+        "97%", "0.30", "12",
     ]  # fmt: skip
-    assert lines[3] == ["VGG16", "32×32×3", "16", "–", "yes", "±0.5", "", "", "", "3"]
+    assert lines[3] == ["VGG16", "32×32×3", "16", "–", "yes", "±0.5", "", "", "", "", "3"]
     assert text.splitlines()[-1] == "- VGG16: export: ParityError: too far"
     assert applications.table({"MobileNet": RESULT}).endswith("No failures.\n")
 
