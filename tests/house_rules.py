@@ -19,6 +19,7 @@ FLOORS = {
     "controller": 4,
     "baselines": 4,
     "sparsity": 4,
+    "policy_summary": 4,
     "surgery": 4,
     "calibration": 4,
     "legacy": 4,
@@ -34,6 +35,7 @@ FLOORS = {
     "atomic": 0,
     "progress": 0,
     "registration": 0,
+    "text_table": 0,
 }
 # Imports between siblings that are meant.
 DOORS = {

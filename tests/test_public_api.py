@@ -36,6 +36,7 @@ EXPECTED = [
     "policy",
     "remove_channels",
     "schedules",
+    "summary",
     "tasks",
     "untouched",
     "wrappers",

@@ -44,6 +44,7 @@ _OBJECTS = {
     "calibrate": "calibration",
     "PruningController": "controller",
     "remove_channels": "surgery",
+    "summary": "policy_summary",
     "MetaCompressor": "meta",
     "benchmark": "deploy",
     "compare": "deploy",

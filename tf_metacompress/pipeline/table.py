@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_metacompress.pipeline.candidates import Row
+from tf_metacompress.text_table import lay_out
 
 WIDTH = 100
 _KIB = 1024
@@ -50,21 +51,16 @@ def format_table(rows: Sequence[Row], latency: Mapping[str, Any], title: str) ->
         Lines of at most 100 columns; a "!" marks a file that fails the parity gate.
     """
     ratios = latency_ratio_column(latency)
-    body = [_cells(row, rows[0], ratio) for row, ratio in zip(rows, ratios, strict=True)]
-    first = max(len(name) for name in ("policy", *(row.name for row in rows)))
-    widths = [max(len(cell) for cell in column) for column in zip(_HEADINGS, *body, strict=True)]
-    lines = [
-        "  ".join([name.ljust(first), *(c.rjust(w) for c, w in zip(cells, widths, strict=True))])
-        for name, cells in zip(("policy", *(r.name for r in rows)), (_HEADINGS, *body), strict=True)
+    body = [
+        (row.name, *_cells(row, rows[0], ratio)) for row, ratio in zip(rows, ratios, strict=True)
     ]
-    rule = "-" * len(lines[0])
     failed = [row for row in rows if not row.parity_passed]
     foot = [
         f"! {row.name} does not compute what Keras computes: relative error "
         f"{row.relative_error:.3g}, tolerance {row.tolerance:g}."
         for row in failed
     ]
-    return "\n".join([title, "", lines[0], rule, *lines[1:], *foot])
+    return "\n".join([title, "", *lay_out(("policy", *_HEADINGS), body), *foot])
 
 
 def format_list(heading: str, sentences: Sequence[str]) -> str:
