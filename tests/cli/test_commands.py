@@ -14,6 +14,7 @@ from tf_metacompress import pipeline
 from tf_metacompress.cli import main
 from tf_metacompress.deploy import LitertModel, export_litert
 from tf_metacompress.errors import ParityError
+from tf_metacompress.policy import Policy, Rule
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +117,17 @@ def test_export_writes_beside_the_model_or_where_it_is_told(capsys, files, tmp_p
     report = json.loads(done.out)
     assert (report["mode"], report["parity"]["source"]) == ("int8", "representative_dataset")
     assert (tmp_path / "small int8.tflite").stat().st_size == report["sizes"]["file_bytes"]
+
+
+def test_export_takes_a_policy_in_mode_mixed(capsys, files, tmp_path):
+    policy = tmp_path / "policy.json"
+    Policy([Rule("*", weight_bits=16, activation_bits=32)]).save(policy)
+    words = ["export", files / "small.keras", "--mode=mixed", f"--data={files / 'data.npz'}"]
+    done = run(capsys, *words, f"--policy={policy}", f"--out={tmp_path / 'm.tflite'}", "--json")
+    assert done.code == 0, done.err
+    assert {layer["stored"] for layer in json.loads(done.out)["layers"]} == {"float16"}
+    done = run(capsys, *words)
+    assert (done.code, "--mode=mixed and --policy" in done.err) == (2, True), done.err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from tf_metacompress.atomic import check_writable
 from tf_metacompress.cli.command import Command, UsageError
 from tf_metacompress.cli.data import check_data, chosen_data, define_data
 
-MODES = ("float32", "float16", "dynamic", "int8")
+MODES = ("float32", "float16", "dynamic", "int8", "int16x8", "mixed")
+_NEED_DATA = ("int8", "int16x8", "mixed")
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -17,6 +18,12 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("mode", "float32", MODES, "What the file stores.", flag_values=values)
     flags.DEFINE_enum(
         "io_dtype", "float32", ("float32", "int8"), "Inputs and outputs.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "policy",
+        "",
+        "Policy file (JSON) that says what each layer is; for mixed.",
+        flag_values=values,
     )
     flags.DEFINE_float(
         "tolerance", None, "Largest accepted relative error against Keras.", flag_values=values
@@ -26,12 +33,14 @@ def _define(values: flags.FlagValues) -> None:
 
 
 def _wants_data(values: flags.FlagValues) -> bool:
-    return bool(values.data or values.dataset or values.mode == "int8")
+    return bool(values.data or values.dataset or values.mode in _NEED_DATA)
 
 
 def _check(values: flags.FlagValues) -> None:
     if values.io_dtype == "int8" and values.mode != "int8":
         raise UsageError("--io-dtype=int8 goes with --mode=int8 only.")
+    if bool(values.policy) != (values.mode == "mixed"):
+        raise UsageError("--mode=mixed and --policy=FILE.json go together.")
     if values.tolerance is not None and not 0.0 < values.tolerance < float("inf"):
         raise UsageError(f"--tolerance must be above 0. Received: {values.tolerance}.")
     if _wants_data(values):
@@ -43,6 +52,7 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
     check_writable(path)
     from tf_metacompress.deploy import export_litert
     from tf_metacompress.pipeline import load_model, representative
+    from tf_metacompress.policy import Policy
 
     model = load_model(positional[0])
     report = export_litert(
@@ -52,6 +62,7 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
         representative_dataset=representative(chosen_data(values)) if _wants_data(values) else None,
         io_dtype=values.io_dtype,
         tolerance=values.tolerance,
+        policy=Policy.load(values.policy) if values.policy else None,
     )
     print(report.to_json() if values.json else report)
 
