@@ -7,7 +7,7 @@ import keras
 from tf_metacompress.anatomy import copy_model, copy_state, own_classes
 from tf_metacompress.anatomy.channels import has_graph
 from tf_metacompress.errors import UnsupportedModelError
-from tf_metacompress.layer_tree import leaf_layers
+from tf_metacompress.layer_tree import give_names, inner_layers, layer_names, leaf_layers
 from tf_metacompress.surgery.proof import TOLERANCE, difference, random_inputs, run
 
 
@@ -28,21 +28,29 @@ def as_functional(model: keras.Model) -> keras.Model:
     if has_graph(model):
         return model
     try:
-        with keras.saving.custom_object_scope(own_classes(model)):
-            again = keras.Model.from_config(_functional(model).get_config())
+        again = _made_again(_functional(model), own_classes(model))
+        arrays = random_inputs(again)
+        inputs = keras.tree.pack_sequence_as(again.input, arrays)
+        gap = difference(run(model, inputs), run(again, arrays))
     except Exception as error:
         raise _cannot(model, str(error)) from error
-    layers = leaf_layers(model)
-    for path, layer in leaf_layers(again).items():
-        if path not in layers:
-            raise _cannot(model, "its layers have other paths there")
-        for source, target in zip(layers[path].variables, layer.variables, strict=True):
-            target.assign(source)
-        copy_state(layers[path], layer)
-    arrays = random_inputs(again)
-    inputs = keras.tree.pack_sequence_as(again.input, arrays)
-    if difference(run(model, inputs), run(again, arrays)) > TOLERANCE:
+    if leaf_layers(again).keys() - leaf_layers(model).keys():
+        raise _cannot(model, "its layers have other paths there")
+    if gap > TOLERANCE:
         raise _cannot(model, "it gives other outputs there")
+    return again
+
+
+def _made_again(functional: keras.Model, classes: dict[str, type]) -> keras.Model:
+    """A copy whose layers are called nowhere else, so that its config is that of the graph."""
+    with keras.saving.custom_object_scope(classes):
+        again = keras.Model.from_config(functional.get_config())
+    for source, target in zip(functional.variables, again.variables, strict=True):
+        target.assign(source)
+    give_names(again, layer_names(functional))
+    copies = inner_layers(again)
+    for path, layer in inner_layers(functional).items():
+        copy_state(layer, copies[path])
     return again
 
 
@@ -58,9 +66,12 @@ def _functional(model: keras.Model) -> keras.Model:
 def _symbolic_inputs(model: keras.Model) -> Any:
     shapes = (model.get_build_config() or {})["input_shape"]
     if isinstance(shapes, dict):
-        return {name: keras.Input(batch_shape=shape, name=name) for name, shape in shapes.items()}
+        return {
+            name: keras.Input(batch_shape=(None, *shape[1:]), name=name)
+            for name, shape in shapes.items()
+        }
     if shapes and isinstance(shapes[0], (list, tuple)):
-        return [keras.Input(batch_shape=shape) for shape in shapes]
+        return [keras.Input(batch_shape=(None, *shape[1:])) for shape in shapes]
     return keras.Input(batch_shape=(None, *shapes[1:]))
 
 

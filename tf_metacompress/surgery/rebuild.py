@@ -10,7 +10,7 @@ import numpy as np
 from tf_metacompress.anatomy import copy_state, own_classes
 from tf_metacompress.anatomy.channels import ChannelGraph, Cut
 from tf_metacompress.errors import UnsupportedModelError
-from tf_metacompress.layer_tree import leaf_layers, weight_of
+from tf_metacompress.layer_tree import give_names, layer_names, leaf_layers, weight_of
 
 Config = dict[str, Any]
 
@@ -45,6 +45,7 @@ def rebuild(
     )
     if not smaller.built:
         smaller.build(model.input_shape)
+    give_names(smaller, layer_names(model))
     _copy_weights(model, smaller, graph.weights, gone)
     return smaller
 
@@ -115,14 +116,14 @@ def _copy_weights(
         positions = np.flatnonzero(~np.isin(cut.classes, gone))
         if len(positions) < len(cut.classes):
             kept.setdefault(id(variable), []).append((cut.axis, positions))
+    for source, target in zip(model.variables, smaller.variables, strict=True):
+        value = np.asarray(source)
+        for axis, positions in kept.get(id(source), ()):
+            value = np.take(value, positions, axis)
+        if value.shape != tuple(target.shape):
+            raise _not_made_again(model, f"{source.path} has another shape")
+        target.assign(value)
     for path, layer in old_layers.items():
-        for source, target in zip(layer.variables, new_layers[path].variables, strict=True):
-            value = np.asarray(source)
-            for axis, positions in kept.get(id(source), ()):
-                value = np.take(value, positions, axis)
-            if value.shape != tuple(target.shape):
-                raise _not_made_again(model, f"{source.path} has another shape")
-            target.assign(value)
         if not any(id(variable) in kept for variable in layer.variables):
             copy_state(layer, new_layers[path])
 
