@@ -29,8 +29,8 @@ def make_channel_pruners(
 ) -> tuple[tuple[ChannelPruner, ...], dict[str, LayerPlan]]:
     """Turns the plans with `pattern="channel"` into one pruner for each group they touch.
 
-    The largest sparsity of a group's layers counts for all of them, and channels are scored by the
-    magnitude of all kernels that make them. A layer whose channels cannot be cut keeps its plan, a
+    The largest sparsity of a group's layers counts for all of them, and the scores that the plans
+    name are summed over all kernels that make a channel. A layer whose channels cannot be cut keeps its plan, a
     mask of its own, and a warning says why; one that makes an output of the model loses nothing.
 
     Args:
