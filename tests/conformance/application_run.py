@@ -22,7 +22,6 @@ from tf_metacompress.deploy import ExportReport, LitertModel
 NUM_CLASSES = 10
 BATCH, STEPS = 16, 6
 NUM_CALIBRATION, NUM_TEST = 32, 1000
-SPARSITY = 0.5
 SMALLEST = {"InceptionV3": 75, "Xception": 71}
 
 
@@ -95,17 +94,23 @@ class Stages:
         self.name, self.start = name, now
 
 
-def run(name: str, model: keras.Model, data: Data, epochs: int, result: dict) -> None:
+def run(model: keras.Model, data: Data, arguments: argparse.Namespace, result: dict) -> None:
     stages = Stages(result)
     try:
-        whole_way(model, data, epochs, result, stages)
+        whole_way(model, data, arguments, result, stages)
     except Exception as error:
         reason = " ".join(str(error).split())[:400]
         result["failure"] = f"{stages.name}: {type(error).__name__}: {reason}"
     stages.begin("end")
 
 
-def whole_way(model: keras.Model, data: Data, epochs: int, result: dict, stages: Stages) -> None:
+def whole_way(
+    model: keras.Model,
+    data: Data,
+    arguments: argparse.Namespace,
+    result: dict,
+    stages: Stages,
+) -> None:
     stages.begin("describe")
     infos = tmc.describe(model)
     left = collections.Counter(info.kind for info in infos if not info.compressible)
@@ -115,17 +120,22 @@ def whole_way(model: keras.Model, data: Data, epochs: int, result: dict, stages:
     if data.is_real:
         result["accuracy_float"] = accuracy(model.predict(data.x_test, verbose=0), data.y_test)
     stages.begin("compress")
-    policy = tmc.Policy([tmc.Rule("*", sparsity=SPARSITY, weight_bits=8)])
+    policy = tmc.Policy([tmc.Rule("*", sparsity=arguments.sparsity, weight_bits=8)])
     student = tmc.compress(model, policy)
     stages.begin("fit")
     batch = 64 if data.is_real else BATCH
     # With larger steps the statistics of an untrained net lag behind its weights, and it turns
     # chaotic: then 0.1 % of noise on the pictures changes the outputs of EfficientNetV2B0 by 23 %.
     student.compile(keras.optimizers.Adam(3e-4 if data.is_real else 1e-5), loss_of(model))
-    half = max(len(data.x) * epochs // batch // 2, 1)
+    half = max(len(data.x) * arguments.epochs // batch // 2, 1)
     callbacks = [tmc.callbacks.PruningSchedule(end_step=half)] if data.is_real else []
     history = student.fit(
-        data.x, data.y, batch_size=batch, epochs=epochs, verbose=0, callbacks=callbacks
+        data.x,
+        data.y,
+        batch_size=batch,
+        epochs=arguments.epochs,
+        verbose=0,
+        callbacks=callbacks,
     )
     result["loss"] = history.history["loss"][-1]
     result["fit"] = bool(np.isfinite(history.history["loss"]).all())
@@ -189,13 +199,14 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--data")
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--sparsity", type=float, default=0.5)
     arguments = parser.parse_args()
     keras.utils.set_random_seed(0)
     result = {"model": arguments.name, "failure": None, "seconds": {}}
     path = arguments.model
     model = make_model(arguments.name) if path is None else keras.models.load_model(path)
     result["input"] = list(model.input_shape[1:])
-    run(arguments.name, model, Data(model, arguments.data), arguments.epochs, result)
+    run(model, Data(model, arguments.data), arguments, result)
     sys.stdout.write(f"\n{json.dumps(result)}\n")
 
 

@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--model", help="a .keras file of your own")
     parser.add_argument("--data", help="arrays x, y, x_test, y_test")
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--sparsity", type=float, default=0.5)
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NAMES)
     if unknown:
@@ -108,6 +109,7 @@ def main() -> None:
     results = read_results()
     if arguments.model:
         extra = ["--model", arguments.model, "--epochs", str(arguments.epochs)]
+        extra += ["--sparsity", str(arguments.sparsity)]
         extra += ["--data", arguments.data] if arguments.data else []
         print(json.dumps(run_one(Path(arguments.model).stem, extra), indent=2))
         return
