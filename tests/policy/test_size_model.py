@@ -137,7 +137,6 @@ def test_constant_kernels_are_sized(value):
         (np.array([[np.nan]]), (1,)),
         (np.ones((2, 2)), (2,)),
         (np.ones((2, 2)), (-1,)),
-        (np.ones((2, 2)), ()),
     ],
 )
 def test_bad_kernels_are_refused(kernel, axes):
@@ -148,3 +147,11 @@ def test_bad_kernels_are_refused(kernel, axes):
 def test_an_action_must_be_one():
     with pytest.raises(ArgumentTypeError, match="`action`"):
         quantized_bytes(np.ones((2, 2)), 0.5, (1,))
+
+
+def test_one_scale_for_a_whole_table_costs_less_than_one_a_channel():
+    kernel = np.random.default_rng(0).normal(size=(16, 8)).astype("float32")
+    action = Action(weight_bits=8)
+    alone, each = (KernelSizer(kernel, axes).channel_bytes(action) for axes in ((), (1,)))
+    assert np.multiply(alone, 8) == pytest.approx(each)
+    assert KernelSizer(kernel, ()).flash_bytes(action) == kernel.size

@@ -75,7 +75,7 @@ def quantized_bytes(
     Args:
         kernel: Weights, with BatchNorm folded in, any shape.
         action: Sparsity and bits; 32 and 16 bits store floats.
-        channel_axis: Axes kept when quantising per output channel.
+        channel_axis: Axes kept when quantising per output channel; empty for one scale in all.
         packed_int4: Whether two weights of 4 bits share a byte, as in the file of a Dense layer;
             otherwise each takes one, as in all others.
 
@@ -101,7 +101,7 @@ class KernelSizer:
 
     Args:
         kernel: Weights, with BatchNorm folded in, any shape.
-        channel_axis: Axes kept when quantising per output channel.
+        channel_axis: Axes kept when quantising per output channel; empty for one scale in all.
         packed_int4: Whether two weights of 4 bits share a byte in the file.
 
     Raises:
@@ -115,7 +115,7 @@ class KernelSizer:
         if not kernel.size or not np.isfinite(kernel).all():
             raise invalid("A kernel must be non-empty and finite.", shape=kernel.shape)
         axes = tuple(channel_axis)
-        if not axes or any(not 0 <= axis < kernel.ndim for axis in axes):
+        if any(not 0 <= axis < kernel.ndim for axis in axes):
             raise invalid(
                 "`channel_axis` must name axes of the kernel.", axes=axes, shape=kernel.shape
             )
