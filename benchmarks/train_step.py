@@ -3,8 +3,8 @@
 python benchmarks/train_step.py            # about fifteen minutes on two idle cores
 python benchmarks/train_step.py --quick    # three blocks, for a look
 
-Two processes, one with Keras 3 and this package, one with tf_keras and tfmot, run blocks of steps in
-turn, never at the same time. The ratio of a block is taken to the plain block of the same round.
+Two processes, one with Keras 3 and this package, one with tf_keras and tfmot, run blocks of steps
+in turn, never at the same time. The ratio of a block is taken to the plain block of the same round.
 """
 
 import argparse

@@ -45,7 +45,8 @@ class PolicySummary:
         rows = [_cells(*row) for row in zip(self.layers, self.plans, self.stored, strict=True)]
         reasons: dict[str, list[str]] = {}
         for entry in self.untouched:
-            reasons.setdefault(entry.reason, []).append(entry.layer)
+            if not entry.is_folded:
+                reasons.setdefault(entry.reason, []).append(entry.layer)
         stays = [f"{', '.join(names)} stays as it is: {why}." for why, names in reasons.items()]
         notes = [
             textwrap.fill(text, _WIDTH, initial_indent="  ! ", subsequent_indent="    ")

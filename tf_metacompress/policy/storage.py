@@ -1,13 +1,13 @@
 """What the runtime can store of a plan."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from tf_metacompress.errors import InvalidArgumentError, invalid
 from tf_metacompress.policy.rules import LayerPlan
+from tf_metacompress.policy.stored_form import LARGEST_INT8, largest_level
 
 _FLOAT_WIDTHS = (16, 32)
-_INT8 = 8
-_LOG2_BITS = 4
 
 
 def check_storable(
@@ -29,12 +29,15 @@ def check_storable(
     if plan.activation_bits not in (32, *activation_bits):
         offered = f"activations of {_listed(activation_bits)} bits, or 32 for float"
         raise _cannot(plan, device, "activation_bits", offered)
-    if plan.quantizer == "affine" and plan.weight_bits == _INT8:
-        # An 8-bit integer minus its zero point needs 9 bits; of fewer bits, int8 is enough.
-        raise _cannot(plan, device, "weight_bits", "affine weights of 2 to 7 bits")
-    if plan.quantizer == "log2" and plan.weight_bits > _LOG2_BITS:
-        # Seven powers of two, 1 to 64, fit an int8.
-        raise _cannot(plan, device, "weight_bits", "log2 weights of 2 to 4 bits")
+    if plan.weight_bits not in _FLOAT_WIDTHS and not _fits_int8(plan):
+        bits = [b for b in range(2, 9) if _fits_int8(dataclasses.replace(plan, weight_bits=b))]
+        offered = f"{plan.quantizer} weights of {bits[0]} to {bits[-1]} bits"
+        raise _cannot(plan, device, "weight_bits", offered)
+
+
+def _fits_int8(plan: LayerPlan) -> bool:
+    level = largest_level(plan)
+    return level is None or level <= LARGEST_INT8
 
 
 def _cannot(plan: LayerPlan, device: str, field: str, offered: str) -> InvalidArgumentError:

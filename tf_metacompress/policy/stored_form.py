@@ -16,7 +16,8 @@ _DENSE = ("Dense", "EinsumDense")
 _FLOAT_ONLY = ("Conv3D", "Conv3DTranspose", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 _LOOPS = ("LSTM", "GRU", "SimpleRNN", "RNN")
 _PACKED_LEVEL = 7
-_BYTE_LEVEL = 127
+LARGEST_INT8 = 127
+"""Largest level that a byte holds on either side of zero."""
 _BYTE = 8
 _HALF = 16
 _FLOAT = 32
@@ -60,7 +61,7 @@ def largest_level(plan: LayerPlan) -> int | None:
         "symmetric": magnitudes,
         "affine": 2**plan.weight_bits - 1,
         "log2": 2 ** (magnitudes - 1),
-        "codebook": _BYTE_LEVEL,
+        "codebook": LARGEST_INT8,
     }
     return levels.get(plan.quantizer)
 
@@ -83,7 +84,7 @@ def stored_form(plan: LayerPlan, kind: str) -> StoredForm:
     if plan.weight_bits >= _HALF or kind in _FLOAT_ONLY:
         return _float_form(plan, kind)
     level = largest_level(plan)
-    exact = level is not None and level <= _BYTE_LEVEL
+    exact = level is not None and level <= LARGEST_INT8
     in_loop = kind in _LOOPS
     packed = (
         kind in _DENSE
@@ -155,7 +156,7 @@ def _float_form(plan: LayerPlan, kind: str) -> StoredForm:
 def _weight_notes(plan: LayerPlan, exact: bool, packed: bool) -> list[str]:
     if not exact:
         return [
-            f"{plan.weight_bits}-bit {plan.quantizer} weights may need more than {_BYTE_LEVEL} "
+            f"{plan.weight_bits}-bit {plan.quantizer} weights may need more than {LARGEST_INT8} "
             "levels on one side of zero, and are rounded to int8 then"
         ]
     if plan.weight_bits < _BYTE and not packed:

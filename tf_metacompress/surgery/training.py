@@ -30,8 +30,9 @@ def make_channel_pruners(
     """Turns the plans with `pattern="channel"` into one pruner for each group they touch.
 
     The largest sparsity of a group's layers counts for all of them, and the scores that the plans
-    name are summed over all kernels that make a channel. A layer whose channels cannot be cut keeps its plan, a
-    mask of its own, and a warning says why; one that makes an output of the model loses nothing.
+    name are summed over all kernels that make a channel. A layer whose channels cannot be cut keeps
+    its plan, a mask of its own, and a warning says why; one that makes an output of the model loses
+    nothing.
 
     Args:
         model: A built Keras 3 model. It is not changed.
