@@ -214,17 +214,17 @@ def points(model):
 
 
 def test_points_of_a_residual_net_by_hand():
-    # stem+bn+relu, branch+bn, join+relu, fused, hidden, tanh; max_pool and flatten only move
+    # stem+bn+relu, branch+bn, join+relu, fused, hidden; tanh has its own grid; max_pool moves
     # values, the grid of softmax is fixed.
     assert points(residual_net()) == {
-        "relu_stem", "bn_branch", "relu_join", "fused", "hidden", "tanh",
+        "relu_stem", "bn_branch", "relu_join", "fused", "hidden",
     }  # fmt: skip
 
 
 def test_points_of_the_other_nets_by_hand():
     assert points(conv_net()) == {"relu1", "relu2", "relu3", "pool"}
     assert points(nested_net()) == {"backbone/bn", "backbone/inner/relu", "pool", "head"}
-    assert points(shared_net()) == {"shared", "join", "head"}
+    assert points(shared_net()) == {"join", "head"}  # joined results share one range
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_points_of_the_other_nets_by_hand():
         (layers.ReLU(max_value=3.0), False),
         (layers.ReLU(threshold=1.0), False),
         (layers.LeakyReLU(), False),
-        (layers.Activation("tanh"), False),
+        (layers.Activation("gelu"), False),
         (layers.Activation("silu"), False),
     ],
 )
@@ -262,8 +262,26 @@ def test_a_returned_convolution_keeps_its_own_point():
 
 
 def test_a_convolution_that_has_its_activation_already_is_a_point():
-    parts = [layers.Conv2D(4, 3, activation="tanh", name="it"), layers.ReLU(name="relu")]
+    parts = [layers.Conv2D(4, 3, activation="gelu", name="it"), layers.ReLU(name="relu")]
     assert points(model_of(*parts)) == {"it", "relu"}
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "softmax"])
+def test_a_grid_that_the_runtime_sets_is_not_learned(activation):
+    parts = [layers.Conv2D(4, 3, name="it"), layers.Activation(activation, name="act")]
+    assert points(model_of(*parts)) == {"it"}
+    assert points(model_of(layers.Conv2D(4, 3, activation=activation, name="it"))) == set()
+
+
+def test_a_result_that_is_joined_and_read_elsewhere_too_is_a_point():
+    inputs = keras.Input((6, 6, 1))
+    a = layers.Conv2D(4, 1, name="a")(inputs)
+    b = layers.Conv2D(4, 1, name="b")(inputs)
+    joined = layers.Concatenate(name="join")([a, b])
+    outputs = layers.Conv2D(4, 1, name="last")(joined)
+    assert points(keras.Model(inputs, layers.Add(name="sum")([outputs, a]))) == {
+        "a", "join", "last", "sum",
+    }  # fmt: skip
 
 
 # Operators between the layers

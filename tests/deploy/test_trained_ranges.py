@@ -99,15 +99,40 @@ def test_inner_tensors_agree_with_keras_to_one_step(tmp_path):
         assert steps.max() < 1.01
 
 
-def test_a_result_without_a_tensor_of_its_own_is_named(tmp_path):
+def averaged():
+    """Means of neighbours, which the file holds on the grid of what they are means of."""
+    parts = [
+        keras.layers.Conv2D(4, 1, name="conv"),
+        keras.layers.AveragePooling2D(4, name="means"),
+        keras.layers.Flatten(name="flat"),
+        keras.layers.Dense(3, "softmax", name="head"),
+    ]
+    return small_models.randomize(keras.Sequential([keras.Input((8, 8, 1)), *parts]))
+
+
+def test_a_result_that_has_the_range_of_another_is_named(tmp_path):
     x = np.random.default_rng(0).normal(size=(24, 8, 8, 1)).astype("float32")
-    student = trained(small_models.subclassed_net(), x)
-    report, _ = exported(student, tmp_path / "m.tflite", x)
-    assert report.ranges.other == ("norm",)
-    assert "conv1" in report.ranges.used
+    report, _ = exported(trained(averaged(), x), tmp_path / "m.tflite", x)
+    assert report.ranges.other == ("means",)
+    assert report.ranges.used == ("conv",)
     assert any(
-        "norm" in text and "other ranges than those of training" in text for text in report.warnings
+        "means" in text and "other ranges than those of training" in text
+        for text in report.warnings
     )
+
+
+def test_a_joined_result_has_the_range_of_the_join_unless_it_is_read_elsewhere(tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    small = keras.layers.Conv2D(4, 1, name="small")(inputs)
+    large = keras.layers.Conv2D(4, 1, name="large")(inputs)
+    joined = keras.layers.Concatenate(name="join")([small, large])
+    last = keras.layers.Conv2D(4, 1, name="last")(joined)
+    total = keras.layers.Flatten()(keras.layers.Add(name="sum")([last, small]))
+    model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(total))
+    x = np.random.default_rng(0).normal(size=(24, 8, 8, 1)).astype("float32")
+    student = trained(small_models.randomize(model), x)
+    report, _ = exported(student, tmp_path / "m.tflite", x)
+    assert (set(report.ranges.used), report.ranges.other) == ({"small", "join", "last", "sum"}, ())
 
 
 def test_a_student_that_has_not_been_trained_is_measured(tmp_path):

@@ -16,6 +16,7 @@ Bounds = tuple[float | None, float | None]
 
 _FUSED_ACTIVATIONS = ("relu", "relu6")
 _CLIPPING_OPERATORS = {"Relu": None, "Relu6": 6.0}
+_FIXED_GRIDS = ("softmax", "sigmoid", "tanh")
 _SHAPE_ONLY = (
     "Flatten",
     "Reshape",
@@ -89,17 +90,18 @@ def _absorbs(layer: keras.layers.Layer) -> bool:
     return is_linear(layer) and (isinstance(layer, fuses) if kind is None else kind.folds)
 
 
-def _ends_in_softmax(layer: keras.layers.Layer) -> bool:
+def _has_fixed_grid(layer: keras.layers.Layer) -> bool:
+    """Whether the runtime sets the grid of the result, whatever its range."""
     activation = getattr(getattr(layer, "activation", None), "__name__", "")
-    return isinstance(layer, keras.layers.Softmax) or activation in ("softmax", "sigmoid")
+    return isinstance(layer, keras.layers.Softmax) or activation in _FIXED_GRIDS
 
 
 def quantization_points(calls: Sequence[LayerCall]) -> frozenset[str]:
     """Finds the layers whose results become int8 tensors of their own.
 
     Left out: layers that only move values about, kernels whose BatchNormalization or ReLU is fused
-    into them, results of softmax and sigmoid, whose grid the runtime fixes, and results that are
-    integers or several tensors.
+    into them, results of softmax, sigmoid and tanh, whose grid the runtime fixes, results that only
+    a Concatenate reads, whose range they share, and results that are integers or several tensors.
 
     Args:
         calls: A trace.
@@ -112,12 +114,14 @@ def quantization_points(calls: Sequence[LayerCall]) -> frozenset[str]:
     points = set()
     for index, call in enumerate(calls):
         layer = call.layer
-        if type(layer).__name__ in _SHAPE_ONLY or _ends_in_softmax(layer):
+        if type(layer).__name__ in _SHAPE_ONLY or _has_fixed_grid(layer):
             continue
         if call.path in folded or not call.is_float_tensor:
             continue
         reader = only_reader(calls, readers, index)
         if reader is not None and _absorbs(layer) and only_clips(reader):
+            continue
+        if isinstance(reader, keras.layers.Concatenate):
             continue
         points.add(call.path)
     return frozenset(points)
