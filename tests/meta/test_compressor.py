@@ -31,7 +31,14 @@ from tf_metacompress.errors import (
 from tf_metacompress.meta import InnerLoop, MetaCompressor
 from tf_metacompress.meta.learner import TaskCompiler
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
-from tf_metacompress.policy import Action, Budget, Policy, action_grid, device
+from tf_metacompress.policy import (
+    Action,
+    Budget,
+    Policy,
+    action_grid,
+    device,
+    fitting_sparsity,
+)
 from tf_metacompress.tasks import Task
 
 layers = keras.layers
@@ -50,11 +57,24 @@ def learned(noise_seed=0, stddev=0.5, **options):
     return compressor
 
 
+def actions_of(info, plan, actions):
+    """Indices of the actions that are carried out as the plan says; small layers round them."""
+    return [
+        index
+        for index, action in enumerate(actions)
+        if action.weight_bits == plan.weight_bits
+        and fitting_sparsity(info, action.sparsity) == plan.sparsity
+    ]
+
+
 def cost_of(model, policy, device_name="android-arm64", actions=DEFAULT_ACTIONS):
     table = table_for(model, actions, device_name)
-    wanted = [Action(p.sparsity, p.weight_bits) for p in policy.resolve(describe(model))]
-    choice = [actions.index(action) for action in wanted]
-    assert all(table.mask[row, column] for row, column in enumerate(choice))
+    infos = [info for info in describe(model) if info.compressible]
+    choice = []
+    for row, (info, plan) in enumerate(zip(infos, policy.resolve(infos), strict=True)):
+        alike = actions_of(info, plan, actions)
+        assert table.mask[row, alike].all()
+        choice.append(min(alike, key=lambda index: table.cost[row, index, 0]))
     return table.total(np.array(choice))["size_bytes"]
 
 
