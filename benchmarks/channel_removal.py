@@ -41,11 +41,11 @@ def resnet8():
 
 
 def mobilenet():
-    """MobileNetV1 at half width on 96 x 96 images."""
-    return keras.applications.MobileNet((96, 96, 3), alpha=0.5, weights=None, classes=10)
+    """MobileNetV1 on 128 x 128 images."""
+    return keras.applications.MobileNet((128, 128, 3), weights=None, classes=10)
 
 
-NETWORKS = {"ResNet-8": resnet8, "MobileNetV1-0.5-96": mobilenet}
+NETWORKS = {"ResNet-8": resnet8, "MobileNetV1-128": mobilenet}
 
 
 def shake(model, seed=0):

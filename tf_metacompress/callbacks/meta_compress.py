@@ -49,6 +49,9 @@ class MetaCompress(keras.callbacks.Callback):
     Zeros that the model has when training begins count: a training that goes on, after
     `BackupAndRestore` or with `initial_epoch`, is pruned from where it is.
 
+    With `pattern="channel"` channels are silenced in place; `remove_channels(model)` cuts them out
+    afterwards.
+
     Training that is interrupted leaves the model computing compressed, with full-precision weights
     underneath; `detach` gives it its own calls back.
 
