@@ -243,6 +243,7 @@ assert student.optimizer.iterations.numpy() == before + 2
 """
 
 
+@pytest.mark.slow
 def test_files_load_in_a_new_process_and_the_final_one_without_this_package(trained, tmp_path):
     _, student, _, (x, y) = trained
     final = finalize(student)

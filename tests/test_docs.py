@@ -66,6 +66,7 @@ def test_an_example_runs(path):
     run_script(str(path), cwd=Path.cwd())
 
 
+@pytest.mark.slow
 def test_the_shortest_example_keeps_working(monkeypatch, capsys):
     script = ROOT / "examples" / "one_callback.py"
     monkeypatch.setattr(sys, "argv", [str(script), "--epochs=1"])

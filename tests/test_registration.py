@@ -67,6 +67,7 @@ def test_the_package_registers_its_keras_modules():
     run_script("-c", f"import sys\nimport tf_metacompress\nimport keras\n{check}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["ops", "layer_tree"])
 def test_a_unit_below_the_keras_classes_can_be_imported_first(unit):
     script = f"import tf_metacompress.{unit}, sys; assert 'tf_metacompress.wrappers' in sys.modules"

@@ -91,6 +91,7 @@ def test_correction_lowers_the_error_of_the_whole_net():
     assert errors[True] < 0.8 * errors[False]
 
 
+@pytest.mark.slow
 def test_the_setting_of_each_plan_and_of_the_call():
     x = np.random.default_rng(0).normal(size=(8192, 12)).astype("float32")
     x[0] *= 100.0  # fewer values than one in ten thousand

@@ -209,6 +209,7 @@ def test_the_same_callback_proposes_anew_for_another_model():
         assert callback.policy.rules[0].layers == layer
 
 
+@pytest.mark.slow
 def test_a_policy_is_adapted_to_the_support_set():
     model = compiled(no_config())
     x, y = images(16)
@@ -246,7 +247,7 @@ def test_other_callbacks_work_beside_it(tmp_path):
     zeros_as_planned(again, POLICY)
 
 
-@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.slow)])
 def test_checkpoints_are_sparse_in_any_order_of_the_callbacks(tmp_path, order):
     model = compiled(tiny_net())
     model.optimizer = keras.optimizers.Adam(0.1)  # its momentum moves weights that get no gradient
@@ -285,7 +286,7 @@ class Crash(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.slow)])
 def test_a_training_resumed_by_backup_and_restore_goes_on_pruning(tmp_path, order):
     x, y = images(32)
     seen = Sparsities()

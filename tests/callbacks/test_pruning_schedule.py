@@ -106,7 +106,7 @@ def test_steps_that_run_in_one_execution_all_count():
     assert zeros == expected(cubic(step, 0, 6) for step in (0, 3, 6, 6))
 
 
-@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.slow)])
 def test_a_training_resumed_by_backup_and_restore_goes_on_where_it_was(tmp_path, order):
     seen = Zeros()
     x = np.random.default_rng(0).normal(size=(12, 12)).astype("float32")

@@ -75,6 +75,7 @@ def plain_ops():
 
 @register(
     "squeeze_and_excite",
+    slow=True,
     inputs=arrays(*IMAGE),
     compressed=("conv", "squeeze", "excite", "head"),
     left=("BatchNormalization",),
@@ -173,6 +174,7 @@ class PlainNet(keras.Model):
 
 @register(
     "subclassed_plain_ops",
+    slow=True,
     inputs=arrays(4, 4, 2),
     compressed=("stem", "branch", "head"),
     left=("BatchNormalization",),

@@ -67,6 +67,7 @@ def grouped():
 
 @register(
     "conv1d",
+    slow=True,
     inputs=arrays(12, 3),
     compressed=("conv", "depthwise", "separable", "head"),
     left=("BatchNormalization",),
@@ -154,6 +155,7 @@ def norm_far():
 
 @register(
     "layer_norm",
+    slow=True,
     inputs=arrays(*IMAGE),
     compressed=("conv", "head"),
     left=("LayerNormalization",),
@@ -180,7 +182,7 @@ def activations():
     )
 
 
-@register("preprocessing", inputs=arrays(*IMAGE), compressed=("conv", "head"))
+@register("preprocessing", slow=True, inputs=arrays(*IMAGE), compressed=("conv", "head"))
 def preprocessing():
     return classifier(
         layers.Rescaling(0.5, offset=0.1, name="rescaling"),

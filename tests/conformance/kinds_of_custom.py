@@ -60,6 +60,7 @@ class ResidualBlock(layers.Layer):
 
 @register(
     "custom_block",
+    slow=True,
     inputs=arrays(*IMAGE),
     compressed=("stem", "block/conv0", "block/conv1", "head"),
     left=("BatchNormalization", "ResidualBlock"),
@@ -85,7 +86,9 @@ class Borrower(layers.Layer):
         return keras.ops.matmul(inputs, self.inner.kernel)
 
 
-@register("custom_reader", inputs=arrays(*IMAGE), compressed=("conv", "head"), left=("Dense",))
+@register(
+    "custom_reader", slow=True, inputs=arrays(*IMAGE), compressed=("conv", "head"), left=("Dense",)
+)
 def custom_reader():
     return classifier(layers.Conv2D(4, 3, activation="relu", name="conv"), Borrower(name="borrow"))
 

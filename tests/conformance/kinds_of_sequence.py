@@ -14,7 +14,7 @@ def classifier(*parts, shape=SERIES, dtype="float32"):
     return randomize(keras.Sequential([keras.Input(shape, dtype=dtype), *parts, head]), seed=1)
 
 
-@register("lstm", inputs=arrays(*SERIES), compressed=("lstm", "head"), looped=("lstm",))
+@register("lstm", slow=True, inputs=arrays(*SERIES), compressed=("lstm", "head"), looped=("lstm",))
 def lstm():
     return classifier(layers.LSTM(5, name="lstm"))
 
@@ -65,7 +65,7 @@ def stacked_sequences():
     )
 
 
-@register("time_distributed", inputs=arrays(*SERIES), compressed=("each/dense", "head"))
+@register("time_distributed", slow=True, inputs=arrays(*SERIES), compressed=("each/dense", "head"))
 def time_distributed():
     return classifier(
         layers.TimeDistributed(layers.Dense(5, activation="relu", name="dense"), name="each"),
@@ -88,7 +88,7 @@ def conv_lstm():
     )  # fmt: skip
 
 
-@register("einsum_dense", inputs=arrays(*SERIES), compressed=("einsum", "head"))
+@register("einsum_dense", slow=True, inputs=arrays(*SERIES), compressed=("einsum", "head"))
 def einsum_dense():
     return classifier(
         layers.EinsumDense("abc,cd->abd", (6, 5), bias_axes="d", activation="relu", name="einsum"),
@@ -96,7 +96,7 @@ def einsum_dense():
     )
 
 
-@register("embedding", inputs=tokens(6, 11), compressed=("embedding", "conv", "head"))
+@register("embedding", slow=True, inputs=tokens(6, 11), compressed=("embedding", "conv", "head"))
 def embedding():
     return classifier(
         layers.Embedding(11, 4, name="embedding"),
@@ -109,6 +109,7 @@ def embedding():
 
 @register(
     "attention",
+    slow=True,
     inputs=arrays(*SERIES),
     compressed=(
         "attention/query", "attention/key", "attention/value", "attention/attention_output",

@@ -33,6 +33,7 @@ def test_the_table_by_hand():
     assert applications.table({"MobileNet": RESULT}).endswith("No failures.\n")
 
 
+@pytest.mark.slow
 def test_a_crash_is_a_result():
     result = applications.run_one("NoSuchNet", [])
     assert result["model"] == "NoSuchNet"

@@ -34,7 +34,15 @@ def under(policy, make):
 
 
 @pytest.mark.parametrize(
-    "dtype", ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"]
+    "dtype",
+    [
+        "mixed_float16",
+        "bfloat16",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("mixed_bfloat16", "float16", "float64")
+        ),
+    ],
 )
 def test_every_dtype_policy_goes_the_whole_way(dtype, tmp_path):
     model = under(dtype, tiny_net)

@@ -271,6 +271,7 @@ print(refused)
 """
 
 
+@pytest.mark.slow
 def test_mutated_files_give_an_error_or_are_read_and_need_no_tensorflow(exports, tmp_path):
     script = tmp_path / "fuzz.py"
     script.write_text(FUZZ)

@@ -194,6 +194,7 @@ def recurrent_net(unroll=False):
     return randomize(keras.Sequential([keras.Input((6, 3)), *stack]))
 
 
+@pytest.mark.slow
 def test_a_loop_computes_in_float32_and_all_around_it_in_int8(tmp_path):
     x = np.random.default_rng(0).normal(size=(20, 6, 3)).astype("float32")
     model = recurrent_net()

@@ -159,6 +159,7 @@ def test_the_meta_gradient_equals_central_differences(dense_case):
     check_against_central_differences(dense_case, LOOP)
 
 
+@pytest.mark.slow
 def test_the_meta_gradient_goes_through_the_shortening_of_inner_gradients(convolutional_case):
     check_against_central_differences(convolutional_case, CLIPPED)
 

@@ -102,6 +102,7 @@ def random_model(widths, seed):
     return randomize(keras.Model(inputs, x), seed)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(
     st.lists(st.integers(1, 12), min_size=2, max_size=4),
@@ -203,6 +204,7 @@ def adapted(task):
     return compressor, adaptation, before, after
 
 
+@pytest.mark.slow
 def test_adapting_changes_neither_the_model_nor_the_compressor(adapted):
     compressor, adaptation, before, after = adapted
     assert before[0] == after[0]
@@ -281,6 +283,7 @@ def mean_query_loss(compressor, prepared, batch):
     return float(prepared.gradient(compressor.phi, batch)[2])
 
 
+@pytest.mark.slow
 def test_meta_training_lowers_the_query_loss(task):
     compressor = learned(3, stddev=2.0, inner_loop=InnerLoop(inner_steps=1), **FEW)
     start = [w.numpy() for w in compressor.phi]

@@ -80,6 +80,7 @@ def test_an_interrupted_job_leaves_earlier_files_whole_and_goes_on(job, stage):
     assert not list(job.out.rglob(".*.tmp*"))
 
 
+@pytest.mark.slow
 def test_a_job_in_two_parts_ends_with_the_table_of_one_in_one_part(job, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         job.run(stop_at="row-compressed")
@@ -88,6 +89,7 @@ def test_a_job_in_two_parts_ends_with_the_table_of_one_in_one_part(job, tmp_path
     assert job.run().rows == in_two.rows
 
 
+@pytest.mark.slow
 def test_a_damaged_stage_is_made_again_and_said(job):
     job.run()
     path = next((job.out / "stages").glob("*/compressed.tflite"))
@@ -115,6 +117,7 @@ def test_other_inputs_are_another_run(job, what):
         job.run(settings, stop_at="policy")
 
 
+@pytest.mark.slow
 def test_a_layer_of_unknown_kind_is_reported(tmp_path, monkeypatch):
     leave_out_training_and_timing(monkeypatch)
     job = Job(tmp_path, keras.layers.UnitNormalization(), keras.layers.LayerNormalization(name="n"))

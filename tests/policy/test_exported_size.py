@@ -104,7 +104,10 @@ def model(request):
     return request.param()
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "mixed" else pytest.param(name, marks=pytest.mark.slow) for name in POLICIES],
+)
 def test_the_estimate_is_within_a_tenth_of_the_file(model, name, tmp_path):
     estimate, found = estimated_and_found(model, name, tmp_path / "m.tflite")
     assert found["flash_bytes"] > 50 * 1024
