@@ -202,7 +202,7 @@ def measure_memory(name, num_steps):
 def main():
     """Measures, prints a table, writes the JSON."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--blocks", type=int, default=9)
+    parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--network", choices=NETWORKS)
