@@ -168,6 +168,7 @@ def test_a_fresh_import_is_light(statement):
     assert "TF_USE_LEGACY_KERAS" not in environment
 
 
+@pytest.mark.slow
 def test_importing_everything_leaves_tfmot_alone():
     names = [
         module.name.removesuffix(".__init__") for module in MODULES if module.unit != "__main__"

@@ -48,6 +48,7 @@ def test_the_package_has_doctests():
     assert len(WITH_DOCTESTS) > 5
 
 
+@pytest.mark.slow
 def test_the_readme_runs():
     snippets = python_snippets((ROOT / "README.md").read_text("utf-8"))
     assert snippets

@@ -80,7 +80,14 @@ def zeros_as_planned(model, policy):
 
 @pytest.mark.parametrize(
     "make",
-    [conv_net, tiny_net, nested_net, subclassed_net, no_config],
+    [
+        tiny_net,
+        no_config,
+        *(
+            pytest.param(make, marks=pytest.mark.slow)
+            for make in (conv_net, nested_net, subclassed_net)
+        ),
+    ],
     ids=lambda make: make.__name__,
 )
 def test_after_fit_the_model_is_plain_sparse_and_on_the_grid(make):

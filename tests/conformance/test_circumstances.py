@@ -37,10 +37,9 @@ def under(policy, make):
     "dtype",
     [
         "mixed_float16",
-        "bfloat16",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("mixed_bfloat16", "float16", "float64")
+            for name in ("mixed_bfloat16", "float16", "bfloat16", "float64")
         ),
     ],
 )

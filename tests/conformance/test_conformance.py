@@ -238,7 +238,13 @@ np.testing.assert_allclose(model(np.load(sys.argv[2])), np.load(sys.argv[3]), at
 """
 
 
-@pytest.mark.parametrize("first", ["import tf_metacompress", "import tf_metacompress, tensorflow"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import tf_metacompress",
+        pytest.param("import tf_metacompress, tensorflow", marks=pytest.mark.slow),
+    ],
+)
 @walk(MODELS)
 def test_a_saved_model_loads_in_a_fresh_process(cls, first, tmp_path):
     model, x = make(cls), inputs(cls)

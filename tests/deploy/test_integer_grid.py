@@ -269,11 +269,16 @@ def test_an_embedding_is_stored_exactly(tmp_path):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"weight_bits": 6, "granularity": "per_tensor"},
-        {"weight_bits": 5, "range_setting": "percentile"},
-        {"weight_bits": 4, "quantizer": "affine"},
-        {"weight_bits": 4, "quantizer": "log2"},
         {"weight_bits": 3, "quantizer": "codebook"},
+        *(
+            pytest.param(fields, marks=pytest.mark.slow)
+            for fields in (
+                {"weight_bits": 6, "granularity": "per_tensor"},
+                {"weight_bits": 5, "range_setting": "percentile"},
+                {"weight_bits": 4, "quantizer": "affine"},
+                {"weight_bits": 4, "quantizer": "log2"},
+            )
+        ),
     ],
     ids=lambda fields: "-".join(str(value) for value in fields.values()),
 )

@@ -65,7 +65,10 @@ def test_a_budget_ends_in_files_that_do_what_the_report_says(tmp_path):
     assert job.files() == before
 
 
-@pytest.mark.parametrize("stage", ["policy", "row-compressed", "latency"])
+@pytest.mark.parametrize(
+    "stage",
+    ["row-compressed", *(pytest.param(s, marks=pytest.mark.slow) for s in ("policy", "latency"))],
+)
 def test_an_interrupted_job_leaves_earlier_files_whole_and_goes_on(job, stage):
     job.out.mkdir()
     (job.out / "report.json").write_text("the earlier report")

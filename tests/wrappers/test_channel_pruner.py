@@ -315,6 +315,7 @@ def test_channels_are_chosen_by_the_score_of_the_plan(score):
     assert tmc.finalize(student).get_layer("a").filters == len(scores) // 2
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=5)
 def test_students_of_random_architectures_are_cut(data):

@@ -29,6 +29,8 @@ PLANS = {
     "half": {"weight_bits": 16},
 }
 
+pytestmark = pytest.mark.slow
+
 
 def network(**kwargs):
     keras.utils.set_random_seed(0)
@@ -74,7 +76,6 @@ def scale_of(values, levels):
     return np.abs(values).max() / np.float32(levels) if values.any() else 1.0
 
 
-@pytest.mark.slow
 def test_every_kernel_is_computed_as_it_is_finalised(trained):
     student, _, final = trained
     by_path = {compressor.plan.layer: compressor for compressor in student.compressors}
@@ -159,7 +160,6 @@ def test_a_growing_n_of_m_mask_keeps_its_groups():
     assert student.compressors[0].masks["kernel"].numpy().mean() == 0.25
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["mixed_float16", "bfloat16"])
 def test_techniques_work_under_every_dtype_policy(dtype):
     student = compiled(compress(network(dtype=dtype), policy()), run_eagerly=True)
@@ -171,7 +171,6 @@ def test_techniques_work_under_every_dtype_policy(dtype):
     assert kernel(final, "pairs").dtype == network(dtype=dtype).get_layer("pairs").kernel.dtype
 
 
-@pytest.mark.slow
 def test_the_callback_carries_out_the_same_policy_in_place():
     model = compiled(network(), run_eagerly=True)
     model.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[MetaCompress(policy=policy())])
