@@ -175,7 +175,7 @@ def measure_steps(name, num_blocks, num_steps):
 
 
 def summarise(times):
-    """Medians of the raw times of one side, and its fastest blocks, which a throttle touches least."""
+    """Medians of one side's raw times, and its fastest blocks, which a throttle touches least."""
     plain = np.array(times["plain"])
     return {
         variant: {
