@@ -17,7 +17,7 @@ from tf_metacompress.anatomy import (
     trace,
 )
 from tf_metacompress.errors import UnsupportedModelError, wrong_type
-from tf_metacompress.layer_tree import is_redirected, leaf_layers
+from tf_metacompress.layer_tree import leaf_layers
 from tf_metacompress.ops import get_score
 from tf_metacompress.policy import DeviceProfile, LayerPlan, Policy
 from tf_metacompress.policy import device as device_profile
@@ -27,14 +27,14 @@ from tf_metacompress.wrappers import (
     CompressedModel,
     Compressor,
     LayerCompressor,
+    is_compressed,
 )
 
 _INT8_BITS = 8
 
 
 def _check_not_compressed(model: keras.Model) -> None:
-    redirected = [path for path, layer in leaf_layers(model).items() if is_redirected(layer)]
-    if isinstance(model, CompressedModel) or redirected:
+    if is_compressed(model):
         raise UnsupportedModelError(
             "The model is compressed already. "
             f"Received: model={model.name!r}. Pass the plain model, or finalize this one first."

@@ -80,15 +80,14 @@ def prune(
     def wrapped(layer: Any) -> Any:
         plan = plans.get(layer.name)
         if plan is None or plan.sparsity == 0.0:
-            return layer.__class__.from_config(layer.get_config())
+            return _copied(layer)
         if end_step is None:
             schedule = sparsity.ConstantSparsity(plan.sparsity, begin_step, frequency=frequency)
         else:
             schedule = sparsity.PolynomialDecay(
                 0.0, plan.sparsity, begin_step, end_step, frequency=frequency
             )
-        copy = layer.__class__.from_config(layer.get_config())
-        return sparsity.prune_low_magnitude(copy, schedule, **_structure(plan))
+        return sparsity.prune_low_magnitude(_copied(layer), schedule, **_structure(plan))
 
     return _cloned(model, wrapped)
 
@@ -136,7 +135,7 @@ def quantize(model: Any, policy: Policy, *, keep_zeros: bool = True) -> Any:
 
     def annotated(layer: Any) -> Any:
         plan = plans.get(layer.name)
-        copy = layer.__class__.from_config(layer.get_config())
+        copy = _copied(layer)
         if plan is not None and plan.weight_bits == _FLOAT_BITS:
             return copy
         if plan is None or plan.weight_bits == _WIDEST_INTEGER:
@@ -279,15 +278,19 @@ def _structure(plan: LayerPlan) -> dict[str, Any]:
     return {}
 
 
+def _copied(layer: Any) -> Any:
+    return layer.__class__.from_config(layer.get_config())
+
+
 def _cloned(model: Any, clone_function: Any) -> Any:
     import tf_keras
 
     clone = tf_keras.models.clone_model(model, clone_function=clone_function)
     sources = {layer.name: layer for layer in model.layers}
     for layer in clone.layers:
-        source = sources.get(getattr(layer, "layer", layer).name)
+        inner = getattr(layer, "layer", layer)
+        source = sources.get(inner.name)
         if source is not None:
-            inner = getattr(layer, "layer", layer)
             for target, value in zip(inner.weights, source.weights, strict=True):
                 target.assign(value)
     return clone

@@ -9,7 +9,6 @@ import keras
 from tf_metacompress.anatomy import check_keras_model, describe
 from tf_metacompress.anatomy.channels import ChannelGraph, read_channels
 from tf_metacompress.errors import UnsupportedModelError
-from tf_metacompress.layer_tree import is_redirected, leaf_layers
 from tf_metacompress.policy import DeviceProfile, LayerPlan, Policy
 from tf_metacompress.policy import device as device_profile
 from tf_metacompress.surgery.functional import as_functional
@@ -24,7 +23,7 @@ from tf_metacompress.surgery.selection import (
     choose_dead,
     group_sparsities,
 )
-from tf_metacompress.wrappers import CompressedModel
+from tf_metacompress.wrappers import is_compressed
 
 Chosen = Sequence[Collection[int]]
 
@@ -111,7 +110,7 @@ def remove_channels(
 
 
 def _check_plain(model: keras.Model) -> None:
-    if isinstance(model, CompressedModel) or any(map(is_redirected, leaf_layers(model).values())):
+    if is_compressed(model):
         raise UnsupportedModelError(
             "Channels are removed from plain models, and this one is being compressed. "
             f"Received: model={model.name!r}. Call `finalize` first."

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tf_metacompress.layer_tree import give_names, layer_names, leaf_layers
+from tf_metacompress.layer_tree import give_names, is_redirected, layer_names, leaf_layers
 from tf_metacompress.wrappers.channel_pruner import ChannelPruner
 from tf_metacompress.wrappers.layer_compressor import LayerCompressor
 from tf_metacompress.wrappers.range_freeze import FreezeRanges
@@ -14,6 +14,20 @@ from tf_metacompress.wrappers.range_freeze import FreezeRanges
 Model = keras.Model
 Compressor = ChannelPruner | LayerCompressor
 """What acts on the layers of a model."""
+
+
+def is_compressed(model: keras.Model) -> bool:
+    """Whether a model is one that trains compressed, or is being compressed in place.
+
+    Args:
+        model: Any Keras 3 model.
+
+    Returns:
+        False for a plain model.
+    """
+    if isinstance(model, CompressedModel):
+        return True
+    return any(is_redirected(layer) for layer in leaf_layers(model).values())
 
 
 @keras.saving.register_keras_serializable(package="tf_metacompress")
