@@ -16,7 +16,13 @@ from tf_metacompress.policy import Budget, DeviceProfile, Policy
 from tf_metacompress.schedules import PolynomialSparsity
 from tf_metacompress.tasks import Task
 from tf_metacompress.typing import ArrayPair
-from tf_metacompress.wrappers import Compressor, FreezeRanges, LayerCompressor
+from tf_metacompress.wrappers import (
+    Compressor,
+    FreezeRanges,
+    LayerCompressor,
+    fuse_batch_norms,
+    restore_batch_norms,
+)
 
 _UPDATES = 20
 
@@ -100,6 +106,7 @@ class MetaCompress(keras.callbacks.Callback):
         self.prune_until = prune_until
         self.freeze_after = freeze_after
         self._compressors: tuple[Compressor, ...] = ()
+        self._batch_norms: list[keras.layers.BatchNormalization] = []
         self._controller: PruningController | None = None
         self._freeze: FreezeRanges | None = None
         self._first_epoch = self._epoch = 0
@@ -117,6 +124,7 @@ class MetaCompress(keras.callbacks.Callback):
         self.policy = self._find_policy()
         self._compressors = make_compressors(self.model, self.policy, self.device)
         layers = leaf_layers(self.model)
+        self._batch_norms = fuse_batch_norms(self.model)
         for compressor in self._compressors:
             compressor.attach(layers)
         ranges = [c.output_range for c in self._compressors if c.output_range is not None]
@@ -166,6 +174,7 @@ class MetaCompress(keras.callbacks.Callback):
         """Gives the layers of the model their own calls back."""
         for compressor in self._compressors:
             compressor.detach()
+        restore_batch_norms(self._batch_norms)
         self._compressors = ()
         self._retrace()
 

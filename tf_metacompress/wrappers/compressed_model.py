@@ -8,6 +8,7 @@ import keras
 
 from tf_metacompress.layer_tree import give_names, is_redirected, layer_names, leaf_layers
 from tf_metacompress.wrappers.channel_pruner import ChannelPruner
+from tf_metacompress.wrappers.fused_batch_norm import fuse_batch_norms
 from tf_metacompress.wrappers.layer_compressor import LayerCompressor
 from tf_metacompress.wrappers.range_freeze import FreezeRanges
 
@@ -50,6 +51,7 @@ class CompressedModel(Model):
         self.network = network
         self.compressors = list(compressors)
         layers = leaf_layers(network)
+        fuse_batch_norms(network)
         for compressor in self.compressors:
             compressor.attach(layers)
         self.built = True
