@@ -120,6 +120,20 @@ def make_task() -> tasks.Task:
     return tasks.Task(make_network(), budget, support=ARRAYS, name="digits")
 
 
+def make_few_shot_task() -> tasks.FewShotTask:
+    x, y = ARRAYS
+    return tasks.FewShotTask(
+        support=(x[:2], y[:2]),
+        query=(x[2:], y[2:]),
+        classes=("a", "b"),
+        rows=(np.array([0, 1]), np.array([2, 3])),
+    )
+
+
+def make_classes() -> tasks.ClassArrays:
+    return tasks.ClassArrays(*ARRAYS, names=("a", "b"))
+
+
 def make_network() -> keras.Model:
     keras.utils.set_random_seed(0)
     return keras.Sequential(
@@ -152,6 +166,7 @@ DESCRIPTORS: dict[type, Descriptor] = {
     policy.ChannelGroup: Descriptor(make_channel_group),
     policy.ChannelMember: Descriptor(make_channel_member),
     wrappers.ChannelPruner: Descriptor(make_channel_pruner),
+    tasks.ClassArrays: Descriptor(make_classes),
     tasks.ClassSubset: Descriptor(lambda: tasks.ClassSubset(num_ways=3)),
     wrappers.CompressedModel: Descriptor(make_compressed_model, (2, 8, 8, 1)),
     schedules.ConstantSparsity: Descriptor(
@@ -164,6 +179,7 @@ DESCRIPTORS: dict[type, Descriptor] = {
     schedules.IterativeSparsity: Descriptor(
         lambda: schedules.IterativeSparsity(num_rounds=3, steps_per_round=10)
     ),
+    tasks.FewShotTask: Descriptor(make_few_shot_task),
     policy.KernelInfo: Descriptor(make_kernel_info),
     policy.StoredForm: Descriptor(
         lambda: policy.stored_form(policy.LayerPlan("conv", weight_bits=4), "Conv2D")
@@ -178,10 +194,12 @@ DESCRIPTORS: dict[type, Descriptor] = {
     MetaCompressor: Descriptor(
         lambda: MetaCompressor(hidden=(4,), seed=1), state=meta_compressor_state
     ),
+    tasks.NWayKShot: Descriptor(lambda: tasks.NWayKShot(make_classes(), 2, 1, 1)),
     tasks.Noise: Descriptor(lambda: tasks.Noise(stddev=0.1)),
     schedules.OneShotSparsity: Descriptor(lambda: schedules.OneShotSparsity(begin_step=3)),
     policy.PatternSpec: Descriptor(lambda: policy.parse_pattern("block:4x2:max")),
     policy.Policy: Descriptor(make_policy),
+    tasks.Polynomials: Descriptor(lambda: tasks.Polynomials(degree=2, seed=3)),
     schedules.PolynomialSparsity: Descriptor(lambda: schedules.PolynomialSparsity(end_step=100)),
     PruningController: Descriptor(
         lambda: PruningController((), schedules.ConstantSparsity()),
@@ -190,6 +208,8 @@ DESCRIPTORS: dict[type, Descriptor] = {
     callbacks.PruningSchedule: Descriptor(lambda: callbacks.PruningSchedule(end_step=10)),
     tasks.Rotation: Descriptor(lambda: tasks.Rotation(degrees=20.0)),
     policy.Rule: Descriptor(lambda: policy.Rule("conv*", sparsity=0.7, weight_bits=8)),
+    tasks.Sinusoid: Descriptor(lambda: tasks.Sinusoid(num_shots=5, seed=3)),
+    tasks.SomeClasses: Descriptor(lambda: tasks.SomeClasses(make_classes(), ("b",))),
     callbacks.SparsityLogger: Descriptor(lambda: callbacks.SparsityLogger(per_layer=False)),
     tasks.Task: Descriptor(make_task),
     schedules.TfmotSparsity: Descriptor(lambda: schedules.from_tfmot(TfmotStandIn())),

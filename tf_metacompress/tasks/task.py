@@ -44,10 +44,10 @@ class Task:
             raise wrong_type("`budget` must be a Budget.", budget=self.budget)
         if not isinstance(self.device, str) and not hasattr(self.device, "channel_multiple"):
             raise wrong_type("`device` must be a name or a DeviceProfile.", device=self.device)
-        object.__setattr__(self, "support", _checked_pair("support", self.support))
+        object.__setattr__(self, "support", check_pair("support", self.support))
         if self.query is not None:
-            object.__setattr__(self, "query", _checked_pair("query", self.query))
-            _check_alike(self.support, self.query)
+            object.__setattr__(self, "query", check_pair("query", self.query))
+            check_alike(self.support, self.query)
 
     @property
     def resolved_query(self) -> ArrayPair:
@@ -103,13 +103,35 @@ def _numeric(what: str, values: Any) -> np.ndarray:
     return array
 
 
-def _checked_pair(name: str, pair: Any) -> ArrayPair:
+def check_pair(name: str, pair: Any) -> ArrayPair:
+    """Checks that an object is a pair (inputs, labels) that `check_arrays` lets pass.
+
+    Args:
+        name: Name of the data set, for messages.
+        pair: Anything.
+
+    Returns:
+        Both as NumPy arrays.
+
+    Raises:
+        ArgumentTypeError: If it is no pair.
+        InvalidArgumentError: If the arrays do not fit each other.
+    """
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise wrong_type(f"`{name}` must be a pair (inputs, labels).", **{name: pair})
     return check_arrays(name, *pair)
 
 
-def _check_alike(support: ArrayPair, query: ArrayPair) -> None:
+def check_alike(support: ArrayPair, query: ArrayPair) -> None:
+    """Checks that the examples of two data sets have the same shapes.
+
+    Args:
+        support: Inputs and labels.
+        query: Inputs and labels.
+
+    Raises:
+        InvalidArgumentError: If inputs or labels differ in more than the first axis.
+    """
     for what, first, second in zip(("inputs", "labels"), support, query, strict=True):
         if first.shape[1:] != second.shape[1:]:
             raise invalid(
