@@ -22,6 +22,7 @@ _MODULES = (
     "callbacks",
     "errors",
     "legacy",
+    "meta",
     "policy",
     "schedules",
     "tasks",

@@ -52,6 +52,15 @@ class PruningController:
         self.step, self._updated_to = step - 1, step
         self._update(self.schedule(step)[1])
 
+    def resume(self, step: int) -> None:
+        """Goes on with the masks as they are, as a checkpoint brought them back.
+
+        Args:
+            step: Index of the step about to run.
+        """
+        self.step = self._updated_to = step - 1
+        self._fraction = self.schedule(self.step)[1]
+
     def on_step(self, step: int | None = None) -> None:
         """Updates the masks if the schedule says so, before a training step.
 

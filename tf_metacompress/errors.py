@@ -59,6 +59,21 @@ class MissingGradientError(MetacompressError, RuntimeError):
     """A gradient that must exist arrived as `None`."""
 
 
+class NonFiniteLossError(MetacompressError, ArithmeticError):
+    """A loss became infinite or NaN.
+
+    Attributes:
+        meta_step: The meta-step at which it did.
+        task: Index of the task within the step; None when only the gradient is not finite.
+    """
+
+    def __init__(self, message: str, *, meta_step: int, task: int | None) -> None:
+        """Stores the message and where it happened."""
+        super().__init__(message)
+        self.meta_step = meta_step
+        self.task = task
+
+
 class CorruptFileError(InvalidArgumentError):
     """A file cannot be read, or does not hold what it should."""
 

@@ -2,6 +2,32 @@
 
 from tf_metacompress.meta.compressor import Adaptation, MetaCompressor
 from tf_metacompress.meta.inner_loop import InnerLoop
-from tf_metacompress.meta.maml import MetaState, meta_gradient
+from tf_metacompress.meta.learners import (
+    ANIL,
+    MAML,
+    FirstOrderMAML,
+    MAMLOptions,
+    MetaCurvature,
+    MetaLearner,
+    MetaScore,
+    MetaSGD,
+    Reptile,
+)
+from tf_metacompress.meta.outer_loop import MetaState, meta_gradient
 
-__all__ = ["Adaptation", "InnerLoop", "MetaCompressor", "MetaState", "meta_gradient"]
+__all__ = [
+    "ANIL",
+    "MAML",
+    "Adaptation",
+    "FirstOrderMAML",
+    "InnerLoop",
+    "MAMLOptions",
+    "MetaCompressor",
+    "MetaCurvature",
+    "MetaLearner",
+    "MetaSGD",
+    "MetaScore",
+    "MetaState",
+    "Reptile",
+    "meta_gradient",
+]

@@ -14,7 +14,7 @@ from tf_metacompress.meta import damage_network, phi_file
 from tf_metacompress.meta.features import NUM_FEATURES
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors, adapt
 from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
-from tf_metacompress.meta.maml import MetaState, meta_step
+from tf_metacompress.meta.outer_loop import MetaState, meta_step
 from tf_metacompress.meta.outer_optimizer import OuterOptimizer
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, check_actions, make_problem
 from tf_metacompress.meta.trials import recovery_losses

@@ -1,6 +1,6 @@
 """The inner loop: a few gradient steps on the support set, as a pure function."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -42,6 +42,41 @@ class InnerLoop:
         check_positive("clip_norm", self.clip_norm)
 
 
+def descend(
+    loss: Callable[[Tensors], tf.Tensor],
+    weights: Tensors,
+    update: Callable[[int, Sequence[tf.Tensor]], Sequence[tf.Tensor]],
+    inner_steps: int,
+    first_order: bool = False,
+) -> Iterator[tuple[Tensors, tf.Tensor]]:
+    """Takes gradient steps as a pure function, differentiable in the weights.
+
+    Args:
+        loss: Maps weights to a scalar.
+        weights: Where to start.
+        update: Maps the index of the step and the gradients to what is subtracted from the weights.
+        inner_steps: How many steps to take.
+        first_order: Treat the gradients as constants when differentiating through the steps.
+
+    Yields:
+        After each step the weights, and the loss before it.
+
+    Raises:
+        MissingGradientError: When the loss does not depend on a weight.
+    """
+    for step in range(inner_steps):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            value = loss(weights)
+        gradients = tape.gradient(value, list(weights))
+        require_gradients(gradients, [f"parameter {i}" for i in range(len(weights))])
+        if first_order:
+            gradients = [tf.stop_gradient(gradient) for gradient in gradients]
+        moved = zip(weights, update(step, gradients), strict=True)
+        weights = tuple(weight - change for weight, change in moved)
+        yield weights, value
+
+
 def adapt(
     loop: InnerLoop, loss: Loss, groups: Groups, x: tf.Tensor, y: tf.Tensor
 ) -> tuple[Groups, list[tf.Tensor]]:
@@ -64,27 +99,42 @@ def adapt(
     Raises:
         MissingGradientError: When the loss does not depend on a parameter.
     """
-    losses = []
-    for _ in range(loop.inner_steps):
-        flat = [tensor for group in groups for tensor in group]
-        with tf.GradientTape() as tape:
-            tape.watch(flat)
-            value = loss(groups, x, y)
-        gradients = tape.gradient(value, flat)
-        require_gradients(gradients, [f"parameter {i}" for i in range(len(flat))])
-        if loop.first_order:
-            gradients = [tf.stop_gradient(gradient) for gradient in gradients]
-        groups = _step(loop, groups, gradients)
+    flat, losses = tuple(tensor for group in groups for tensor in group), []
+    steps = descend(
+        lambda weights: loss(_grouped(weights, groups), x, y),
+        flat,
+        lambda _, gradients: _changes(loop, _grouped(gradients, groups)),
+        loop.inner_steps,
+        loop.first_order,
+    )
+    for stepped, value in steps:
+        flat = stepped
         losses.append(value)
-    return groups, losses
+    return _grouped(flat, groups), losses
 
 
-def _step(loop: InnerLoop, groups: Groups, gradients: Sequence[tf.Tensor]) -> Groups:
-    remaining = iter(gradients)
-    stepped = []
-    for group, rate in zip(groups, loop.inner_lr, strict=True):
-        own = [next(remaining) for _ in group]
-        norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in own]) + _SMALLEST)
-        factor = rate * tf.minimum(tf.cast(loop.clip_norm, norm.dtype) / norm, 1.0)
-        stepped.append(tuple(t - factor * g for t, g in zip(group, own, strict=True)))
-    return tuple(stepped)
+def _grouped(flat: Sequence[tf.Tensor], groups: Groups) -> Groups:
+    remaining = iter(flat)
+    return tuple(tuple(next(remaining) for _ in group) for group in groups)
+
+
+def _changes(loop: InnerLoop, gradients: Groups) -> list[tf.Tensor]:
+    changes = []
+    for own, rate in zip(gradients, loop.inner_lr, strict=True):
+        changes += [rate * gradient for gradient in clip(own, loop.clip_norm)]
+    return changes
+
+
+def clip(gradients: Sequence[tf.Tensor], clip_norm: float) -> list[tf.Tensor]:
+    """Shortens gradients to a joint norm, differentiably.
+
+    Args:
+        gradients: Tensors.
+        clip_norm: Largest norm of all of them together.
+
+    Returns:
+        Tensors of the same direction.
+    """
+    norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients]) + _SMALLEST)
+    factor = tf.minimum(tf.cast(clip_norm, norm.dtype) / norm, 1.0)
+    return [factor * gradient for gradient in gradients]

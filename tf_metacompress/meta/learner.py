@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tf_metacompress.anatomy import check_keras_model
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors
-from tf_metacompress.meta.maml import Batch, meta_gradient
+from tf_metacompress.meta.outer_loop import Batch, meta_gradient
 from tf_metacompress.meta.problem import Problem, make_problem
 from tf_metacompress.meta.second_order import check_second_order
 from tf_metacompress.meta.task_loss import (

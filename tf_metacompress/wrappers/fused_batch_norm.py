@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_metacompress.layer_tree import Call, leaf_layers, redirect, restore
+from tf_metacompress.layer_tree import Call, is_redirected, leaf_layers, redirect, restore
 
 BatchNormalization = keras.layers.BatchNormalization
 _RANK = 4
@@ -17,7 +17,8 @@ def fuse_batch_norms(model: keras.Model) -> list[BatchNormalization]:
     Keras computes moments, normalisation and their gradients in about twenty elementwise passes
     over the activations; the fused kernel gives the same numbers in a few. This pays for what the
     masks and the rounding cost. Inference, and every layer that the kernel does not cover (another
-    rank or axis, a mask, float64, synchronised or renormalised), computes as Keras does.
+    rank or axis, a mask, float64, synchronised or renormalised), computes as Keras does. Layers
+    that are redirected already are left alone.
 
     Args:
         model: A built Keras 3 model, whose BatchNormalization layers are redirected. Do so before
@@ -39,7 +40,7 @@ def restore_batch_norms(layers: list[BatchNormalization]) -> None:
 
 
 def _is_plain(layer: keras.layers.Layer) -> bool:
-    if type(layer) is not BatchNormalization or not layer.built:
+    if type(layer) is not BatchNormalization or not layer.built or is_redirected(layer):
         return False
     return not (getattr(layer, "renorm", False) or layer.synchronized)
 
