@@ -42,6 +42,7 @@ setup(
         "scikit-learn>=1.9,<2",
         "matplotlib>=3.11,<4",
         "tqdm>=4.70,<5",
+        "pillow>=10,<14",
     ],
     extras_require={
         "dev": [

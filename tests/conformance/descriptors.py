@@ -1,11 +1,18 @@
 """One descriptor for every public class; `test_conformance.py` walks them."""
 
+import atexit
+import functools
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+from PIL import Image
 
 from tf_metacompress import (
     MetaCompressor,
@@ -134,6 +141,20 @@ def make_classes() -> tasks.ClassArrays:
     return tasks.ClassArrays(*ARRAYS, names=("a", "b"))
 
 
+@functools.cache
+def folder_of_images() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        Image.new("L", (8, 8), 200).save(folder / name / "1.png")
+    return folder
+
+
+def make_dataset_tasks() -> tasks.DatasetTasks:
+    return tasks.DatasetTasks(tf.data.Dataset.from_tensor_slices(ARRAYS), 2, 2)
+
+
 def make_network() -> keras.Model:
     keras.utils.set_random_seed(0)
     return keras.Sequential(
@@ -174,8 +195,10 @@ DESCRIPTORS: dict[type, Descriptor] = {
     ),
     tasks.Contrast: Descriptor(lambda: tasks.Contrast(lower=0.5, upper=1.5)),
     policy.CostTable: Descriptor(make_cost_table),
+    tasks.DatasetTasks: Descriptor(make_dataset_tasks),
     policy.DeviceProfile: Descriptor(make_device),
     wrappers.FreezeRanges: Descriptor(lambda: wrappers.FreezeRanges((), after=0.5)),
+    tasks.ImageFolder: Descriptor(lambda: tasks.ImageFolder(folder_of_images(), size=(4, 4))),
     schedules.IterativeSparsity: Descriptor(
         lambda: schedules.IterativeSparsity(num_rounds=3, steps_per_round=10)
     ),
@@ -206,6 +229,7 @@ DESCRIPTORS: dict[type, Descriptor] = {
         state=lambda controller: (controller.compressors, controller.schedule, controller.step),
     ),
     callbacks.PruningSchedule: Descriptor(lambda: callbacks.PruningSchedule(end_step=10)),
+    tasks.RotatedClasses: Descriptor(lambda: tasks.RotatedClasses(make_classes(), (0, 2))),
     tasks.Rotation: Descriptor(lambda: tasks.Rotation(degrees=20.0)),
     policy.Rule: Descriptor(lambda: policy.Rule("conv*", sparsity=0.7, weight_bits=8)),
     tasks.Sinusoid: Descriptor(lambda: tasks.Sinusoid(num_shots=5, seed=3)),
@@ -213,6 +237,9 @@ DESCRIPTORS: dict[type, Descriptor] = {
     callbacks.SparsityLogger: Descriptor(lambda: callbacks.SparsityLogger(per_layer=False)),
     tasks.Task: Descriptor(make_task),
     schedules.TfmotSparsity: Descriptor(lambda: schedules.from_tfmot(TfmotStandIn())),
+    tasks.VariantTasks: Descriptor(
+        lambda: tasks.VariantTasks(*ARRAYS, 2, 2, variants=(tasks.Noise(stddev=0.1),))
+    ),
     policy.WeightStats: Descriptor(
         lambda: policy.WeightStats(mean_abs=0.1, std=0.2, max_abs=0.5, kurtosis=3.0)
     ),
