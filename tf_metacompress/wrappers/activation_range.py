@@ -92,7 +92,8 @@ class ActivationRange(Layer):
         if training:
             self._update(x)
             return tf.cast(self._rounded(x), inputs.dtype)
-        passed = tf.cond(self._has_range(), lambda: self._rounded(x), lambda: self.clipped(x))
+        # Both, rather than tf.cond, whose second derivative TensorFlow fails to build.
+        passed = tf.where(self._has_range(), self._rounded(x), self.clipped(x))
         return tf.cast(passed, inputs.dtype)
 
     def _has_range(self) -> tf.Tensor:

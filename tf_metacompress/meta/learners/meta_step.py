@@ -74,6 +74,7 @@ class MetaStep:
             self._gradients[key] = tf.function(
                 lambda batch, progress: self._summed(batch, replace(key, progress=progress)),
                 jit_compile=jit_compile,
+                autograph=False,
             )
         return self._gradients[key]
 
