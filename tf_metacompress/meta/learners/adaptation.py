@@ -4,9 +4,10 @@ import keras
 import tensorflow as tf
 
 from tf_metacompress.anatomy import copy_model
-from tf_metacompress.meta.learners.algorithm import Algorithm
-from tf_metacompress.meta.learners.batches import support_tensors
+from tf_metacompress.meta.learners.algorithm import MOMENTUM, Algorithm
+from tf_metacompress.meta.learners.batches import episode, support_tensors
 from tf_metacompress.meta.learners.episode import Episode
+from tf_metacompress.tasks import TaskSampler
 from tf_metacompress.typing import ArrayPair
 
 
@@ -34,6 +35,28 @@ def adapted_model(learner: Algorithm, support: ArrayPair, inner_steps: int) -> k
     for index, value in statistics.items():
         others[int(index)].assign(value)
     return model
+
+
+def calibrate(learner: Algorithm, sampler: TaskSampler, num_tasks: int) -> None:
+    """Moves activation ranges and statistics to those of adapted weights.
+
+    Args:
+        learner: Whose network observes.
+        sampler: Gives the tasks.
+        num_tasks: How many to look at.
+    """
+    if not learner.network.observes:
+        return
+    look = learner.traced("look", lambda: tf.function(lambda drawn: _look(learner, drawn)))
+    for index in range(num_tasks):
+        look(episode(sampler, index, learner.network))
+
+
+def _look(learner: Algorithm, drawn: Episode) -> None:
+    start, extras = learner.read()
+    weights = learner.adapted(learner.compiled.loss, start, extras, drawn, learner.inner_steps)
+    x = tf.concat([drawn.support_x, drawn.query_x], 0)
+    learner.network.observe(weights, x, drawn.support_x.shape[0], MOMENTUM)
 
 
 def _run(learner: Algorithm, inner_steps: int) -> tf.types.experimental.PolymorphicFunction:

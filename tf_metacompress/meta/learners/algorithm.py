@@ -15,6 +15,9 @@ from tf_metacompress.meta.learners.network import Network, Tensors
 from tf_metacompress.policy import Policy
 from tf_metacompress.schedules import SparsitySchedule
 
+MOMENTUM = 0.95
+"""Weight of the old statistics when adapted weights are observed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskGradient:

@@ -7,7 +7,7 @@ import keras
 
 from tf_metacompress.anatomy import classification_loss
 from tf_metacompress.errors import check_int, wrong_type
-from tf_metacompress.meta.learners.adaptation import adapted_model
+from tf_metacompress.meta.learners.adaptation import adapted_model, calibrate
 from tf_metacompress.meta.learners.algorithm import Algorithm, Compiled
 from tf_metacompress.meta.learners.episode import EpisodeLoss
 from tf_metacompress.meta.learners.evaluation import MetaScore, evaluate
@@ -170,6 +170,23 @@ class MetaLearner(Algorithm):
         check_int("num_tasks", num_tasks, minimum=2)
         self.require_compiled()
         return evaluate(self, sampler, num_tasks, self._steps(inner_steps))
+
+    def calibrate(self, sampler: TaskSampler, num_tasks: int = 20) -> "MetaLearner":
+        """Sets activation ranges and statistics from tasks, after adapting to each.
+
+        For weights that were meta-trained elsewhere: `fit` does so as it goes.
+
+        Args:
+            sampler: Gives the tasks, of classes to train on.
+            num_tasks: How many to look at.
+
+        Returns:
+            This learner.
+        """
+        check_int("num_tasks", num_tasks, minimum=1)
+        self.require_compiled()
+        calibrate(self, sampler, num_tasks)
+        return self
 
     def _steps(self, inner_steps: int | None) -> int:
         if inner_steps is None:

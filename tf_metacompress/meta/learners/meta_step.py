@@ -8,11 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.errors import NonFiniteLossError
-from tf_metacompress.meta.learners.algorithm import Algorithm, Phase
+from tf_metacompress.meta.learners.algorithm import MOMENTUM, Algorithm, Phase
 from tf_metacompress.meta.learners.episode import Episode, accuracy
 
 METRICS = ("support_loss", "query_loss", "accuracy")
-_MOMENTUM = 0.95
 
 
 class MetaStep:
@@ -89,7 +88,7 @@ class MetaStep:
             found.append(algorithm.task_gradient(loss, weights, extras, task, phase))
         if algorithm.network.observes:
             x = tf.concat([task.support_x, task.query_x], 0)
-            algorithm.network.observe(found[-1].weights, x, task.support_x.shape[0], _MOMENTUM)
+            algorithm.network.observe(found[-1].weights, x, task.support_x.shape[0], MOMENTUM)
         metrics = [
             (result.support_loss, result.query_loss, accuracy(labels, result.outputs))
             for result, labels in zip(found, tf.unstack(batch.query_y), strict=True)
