@@ -69,7 +69,7 @@ def descend(
             tape.watch(weights)
             value = loss(weights)
         gradients = tape.gradient(value, list(weights))
-        require_gradients(gradients, [f"parameter {i}" for i in range(len(weights))])
+        gradients = require_gradients(gradients, [f"parameter {i}" for i in range(len(weights))])
         if first_order:
             gradients = [tf.stop_gradient(gradient) for gradient in gradients]
         moved = zip(weights, update(step, gradients), strict=True)
@@ -136,5 +136,5 @@ def clip(gradients: Sequence[tf.Tensor], clip_norm: float) -> list[tf.Tensor]:
         Tensors of the same direction.
     """
     norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients]) + _SMALLEST)
-    factor = tf.minimum(tf.cast(clip_norm, norm.dtype) / norm, 1.0)
+    factor = tf.minimum(tf.constant(clip_norm, norm.dtype) / norm, 1.0)
     return [factor * gradient for gradient in gradients]
