@@ -10,6 +10,7 @@ from tf_metacompress.meta.learners.algorithm import Phase
 from tf_metacompress.meta.learners.episode import Episode
 
 CLASSES = 3
+STEP = 1e-5
 FINAL = Phase()
 
 
@@ -98,18 +99,18 @@ def directions(shape, number, seed):
     return [generator.normal(size=shape) / np.sqrt(size) for _ in range(number)]
 
 
-def check_gradients(objective, number=2, step=1e-5, rtol=1e-6, atol=1e-8, function=None):
+def check_gradients(objective, number=2, function=None, got=None, rtol=1e-6, atol=1e-8):
     """Compares every gradient of a learner with central differences along some directions.
 
     A wrong entry anywhere in a tensor shows along a random direction with probability one.
     """
-    got, values = objective.gradients(), objective.values
+    got, values = got or objective.gradients(), objective.values
     largest = max(np.abs(gradient).max() for gradient in got)
     assert largest > 1e-4, "nothing to compare"
     for index, gradient in enumerate(got):
         name = objective.learner.variables[index].path
         for position, direction in enumerate(directions(gradient.shape, number, 11 + index)):
-            expected = central_difference(function or objective, values, index, direction, step)
+            expected = central_difference(function or objective, values, index, direction, STEP)
             found = float(np.sum(gradient * direction))
             np.testing.assert_allclose(
                 found,

@@ -88,7 +88,7 @@ class ActivationRange(Layer):
         Returns:
             Tensor of the shape and dtype of `inputs`.
         """
-        x = tf.cast(inputs, tf.float32)
+        x = tf.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         if training:
             self._update(x)
             return tf.cast(self._rounded(x), inputs.dtype)
@@ -137,7 +137,7 @@ class ActivationRange(Layer):
         if self.minimum != 0.0:
             extremes.append((self.range_min, tf.reduce_min(x)))
         for variable, value in extremes:
-            value = tf.stop_gradient(self.clipped(value))
+            value = tf.cast(tf.stop_gradient(self.clipped(value)), tf.float32)
             variable.assign_add(share * (value - tf.convert_to_tensor(variable)))
 
     def get_config(self) -> dict[str, Any]:

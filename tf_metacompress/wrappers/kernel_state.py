@@ -94,7 +94,7 @@ class KernelState:
             Tensor of the same shape and dtype, of which the gradient is observed if the score needs
             that.
         """
-        weights = self.masked(tf.cast(kernel, tf.float32))
+        weights = self.masked(tf.cast(kernel, keras.backend.result_type(kernel.dtype, "float32")))
         if self.grid is not None:
             weights = self.quantizer.fake_quantize(weights, self.grid, self._quantizer_state())
         elif self.plan.weight_bits < _FLOAT_BITS:
