@@ -51,18 +51,21 @@ class MetaStep:
         metrics = []
         for begin in range(0, num_tasks, chunk):
             part = Episode(*(half[begin : begin + chunk] for half in batch))
-            gradients, norm, values = self._gradient(phase)(part, tf.constant(phase.progress))
+            gradients, norm, values, seen = self._gradient(phase)(part, tf.constant(phase.progress))
             metrics.append(values.numpy())
             _check_finite(metrics[-1], float(norm), begin, meta_step)
             if total is None:
                 total = gradients
             else:
                 total = [a + b for a, b in zip(total, gradients, strict=True)]
-        self._apply(total, tf.constant(float(num_tasks)))
+        self._apply(total, tf.constant(float(num_tasks)), seen)
         means = np.concatenate(metrics).mean(0)
         return {name: float(mean) for name, mean in zip(METRICS, means, strict=True)}
 
-    def _moved(self, gradients: Sequence[tf.Tensor], num_tasks: tf.Tensor) -> None:
+    def _moved(
+        self, gradients: Sequence[tf.Tensor], num_tasks: tf.Tensor, seen: Sequence[tf.Tensor]
+    ) -> None:
+        self.algorithm.network.keep(seen)
         means = [gradient / tf.cast(num_tasks, gradient.dtype) for gradient in gradients]
         self.algorithm.compiled.optimizer.apply(means, self.algorithm.variables)
 
@@ -78,7 +81,7 @@ class MetaStep:
         return self._gradients[key]
 
     def _summed(self, batch: Episode, phase: Phase) -> tuple[list[tf.Tensor], ...]:
-        """Sum of the gradients of all tasks, its norm, and the metrics of each task."""
+        """Sum of all tasks' gradients, its norm, each task's metrics, what the last one showed."""
         algorithm = self.algorithm
         weights, extras = algorithm.read()
         found = []
@@ -86,16 +89,19 @@ class MetaStep:
             task = Episode(*(half[index] for half in batch))
             loss = algorithm.compiled.loss
             found.append(algorithm.task_gradient(loss, weights, extras, task, phase))
+        seen = []
         if algorithm.network.observes:
             x = tf.concat([task.support_x, task.query_x], 0)
-            algorithm.network.observe(found[-1].weights, x, task.support_x.shape[0], MOMENTUM)
+            num_support = task.support_x.shape[0]
+            seen = algorithm.network.seen(found[-1].weights, x, num_support, MOMENTUM)
         metrics = [
             (result.support_loss, result.query_loss, accuracy(labels, result.outputs))
             for result, labels in zip(found, tf.unstack(batch.query_y), strict=True)
         ]
         sums = [tf.add_n(parts) for parts in zip(*(r.gradients for r in found), strict=True)]
         norm = tf.linalg.global_norm(sums)
-        return sums, norm, tf.stack([[tf.cast(v, tf.float32) for v in row] for row in metrics])
+        values = tf.stack([[tf.cast(v, tf.float32) for v in row] for row in metrics])
+        return sums, norm, values, seen
 
 
 def _check_finite(metrics: np.ndarray, norm: float, begin: int, meta_step: int) -> None:

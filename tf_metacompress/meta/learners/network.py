@@ -1,14 +1,22 @@
 """A Keras model as a pure function of its weights, compressed or not."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
 from tf_metacompress.anatomy import check_keras_model, copy_model
 from tf_metacompress.compression import make_compressors
-from tf_metacompress.errors import UnsupportedModelError
+from tf_metacompress.errors import UnsupportedModelError, invalid
+from tf_metacompress.layer_tree import Call, redirected
 from tf_metacompress.meta.learners.normalization import Statistics
 from tf_metacompress.policy import Policy
-from tf_metacompress.wrappers import ActivationRange, CompressedModel
+from tf_metacompress.wrappers import (
+    ActivationRange,
+    CompressedModel,
+    Compressor,
+    is_compressed,
+)
 
 Tensors = tuple[tf.Tensor, ...]
 _OBSERVED = ("moving_mean", "moving_variance")
@@ -36,6 +44,7 @@ class Network:
         self, model: keras.Model, batch_norm: str = "inference", policy: Policy | None = None
     ) -> None:
         check_keras_model(model)
+        _check_plain(model)
         _check_trainable(model)
         plain = copy_model(model)
         self.statistics = Statistics(batch_norm, plain)
@@ -43,6 +52,7 @@ class Network:
         if policy is not None:
             compressors = make_compressors(model, policy)
             self.model = CompressedModel(plain, compressors, name=f"compressed_{model.name}")
+            _check_scores(compressors)
             for compressor in compressors:
                 compressor.update_masks()
         self.weights: list[keras.Variable] = self.model.trainable_variables
@@ -88,9 +98,19 @@ class Network:
             num_support: How many of them are support examples.
             momentum: Weight of the old statistics of BatchNormalization; 0 replaces them.
         """
+        self.keep(self.seen(weights, x, num_support, momentum))
+
+    def seen(
+        self, weights: Tensors, x: tf.Tensor, num_support: int, momentum: float
+    ) -> list[tf.Tensor]:
+        """What `observe` would set ranges and statistics to; nothing is set."""
         after = self._after(weights, x, num_support, momentum)
-        for index in self._observed:
-            self._others[index].assign(after[index])
+        return [after[index] for index in self._observed]
+
+    def keep(self, seen: Sequence[tf.Tensor]) -> None:
+        """Sets ranges and statistics to what `seen` gave."""
+        for index, value in zip(self._observed, seen, strict=True):
+            self._others[index].assign(value)
 
     def statistics_at(self, weights: Tensors, x: tf.Tensor) -> dict[str, tf.Tensor]:
         """Statistics that BatchNormalization takes of a support set.
@@ -112,9 +132,15 @@ class Network:
     def _after(
         self, weights: Tensors, x: tf.Tensor, num_support: int | None, momentum: float
     ) -> list[tf.Tensor]:
-        """All non-trainable variables after a look at a batch."""
-        with self.statistics.of_first(num_support), self.statistics.moving(momentum):
-            _, after = self.model.stateless_call(weights, self._read(), x, training=True)
+        """All non-trainable variables after a look at a batch.
+
+        Ranges alone are in training: they must be those of what is computed at inference, without
+        Dropout and on the chosen statistics.
+        """
+        ranges = {str(index): layer for index, layer in enumerate(self.ranges)}
+        looking = redirected(ranges, lambda _, __, call: _in_training(call))
+        with self.statistics.of_first(num_support), self.statistics.moving(momentum), looking:
+            _, after = self.model.stateless_call(weights, self._read(), x, training=False)
         return after
 
     def _read(self) -> list[tf.Tensor]:
@@ -128,6 +154,39 @@ class Network:
         """Identities of the moving statistics that layers keep of what they compute."""
         layers = self.statistics.layers if self.statistics.moves else ()
         return {id(getattr(layer, name)) for layer in layers for name in _OBSERVED}
+
+
+def _in_training(call: Call) -> Call:
+    def call_in_training(inputs: tf.Tensor, training: bool = True) -> tf.Tensor:
+        del training
+        return call(inputs, training=True)
+
+    return call_in_training
+
+
+def _check_plain(model: keras.Model) -> None:
+    if is_compressed(model):
+        raise UnsupportedModelError(
+            "A meta-learner takes a plain model and compresses it itself. "
+            f"Received: model={model.name!r}, compressed already. Pass the plain one and `policy`."
+        )
+    for name in ("inputs", "outputs"):
+        number = len(getattr(model, name, None) or [None])
+        if number != 1:
+            raise UnsupportedModelError(
+                "A meta-learner needs a model of one input and one output. "
+                f"Received: model={model.name!r} with {number} {name}. Join them into one."
+            )
+
+
+def _check_scores(compressors: Sequence[Compressor]) -> None:
+    for compressor in compressors:
+        if compressor.lacks_statistics:
+            raise invalid(
+                "Meta-training shows scores the weights only, neither gradients nor results.",
+                'Use a score of the weights, such as "magnitude".',
+                layer=compressor.name,
+            )
 
 
 def _check_trainable(model: keras.Model) -> None:
