@@ -26,7 +26,7 @@ import tf_metacompress as tmc
 
 layers = keras.layers
 TEST_ALPHABETS = ("Korean", "Early_Aramaic")
-NUM_WAYS, NUM_QUERIES, TRAINING_QUERIES = 5, 15, 5
+NUM_WAYS, NUM_QUERIES = 5, 15
 POLICIES = {
     "int8": tmc.Policy([tmc.Rule("*", weight_bits=8)]),
     "4-bit weights": tmc.Policy([tmc.Rule("*", weight_bits=4)]),
@@ -43,7 +43,8 @@ class Setting:
     learner: type
     arguments: dict = field(default_factory=dict)
     optimizer: str = "adam"
-    meta_lr: float = 2e-3
+    meta_lr: float = 1e-2
+    queries: int = 5
     test_steps: int = 3
 
 
@@ -51,7 +52,7 @@ SETTINGS = {
     "MAML": Setting(tmc.meta.MAML, {"inner_lr": 0.4}),
     "FOMAML": Setting(tmc.meta.FirstOrderMAML, {"inner_lr": 0.4}),
     "Reptile": Setting(
-        tmc.meta.Reptile, {"inner_lr": 0.1, "inner_steps": 8}, "sgd", 0.5, test_steps=20
+        tmc.meta.Reptile, {"inner_lr": 0.3, "inner_steps": 8}, "sgd", 1.0, queries=14, test_steps=20
     ),
     "ANIL": Setting(tmc.meta.ANIL, {"inner_lr": 0.4}),
     "Meta-SGD": Setting(tmc.meta.MetaSGD, {"inner_lr": 0.4}),
@@ -81,9 +82,9 @@ class Data:
         )
         self.turned = tmc.tasks.RotatedClasses(self.train)
 
-    def training(self, num_shots):
+    def training(self, num_shots, num_queries=5):
         """Tasks to learn from."""
-        return tmc.tasks.NWayKShot(self.turned, NUM_WAYS, num_shots, TRAINING_QUERIES, seed=1)
+        return tmc.tasks.NWayKShot(self.turned, NUM_WAYS, num_shots, num_queries, seed=1)
 
     def testing(self, num_shots):
         """Tasks of alphabets that were not learned from."""
@@ -117,9 +118,18 @@ class Benchmark:
         """Measures a row unless it was measured before, and writes it down."""
         if key not in self.results:
             self.results[key] = measure()
-            self.arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            self.arguments.out.write_text(json.dumps(self.results, indent=2) + "\n", "utf-8")
+            self.write()
         print(key, self.results[key], flush=True)
+
+    def write(self):
+        """Writes all rows, those of another process that measures other shots too."""
+        out = self.arguments.out
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.exists():
+            self.results = {**json.loads(out.read_text("utf-8")), **self.results}
+        part = out.with_suffix(f".{self.arguments.shots[0]}.part")
+        part.write_text(json.dumps(self.results, indent=2) + "\n", "utf-8")
+        part.replace(out)
 
     def trained(self, name, num_shots, label="float", policy=None):
         """A meta-trained learner, from its checkpoint if it has one."""
@@ -128,7 +138,7 @@ class Benchmark:
         file = self.arguments.work / f"{name}-{label}-{num_shots}-{steps}.npz"
         file.parent.mkdir(parents=True, exist_ok=True)
         learner.fit(
-            self.data.training(num_shots),
+            self.data.training(num_shots, SETTINGS[name].queries),
             meta_steps=steps,
             steps_per_epoch=250,
             checkpoint=file,
@@ -190,7 +200,7 @@ class Benchmark:
     def files(self, num_shots, adapt, mode):
         """Accuracy of exported files over test tasks, and what making one costs."""
         sampler = self.data.testing(num_shots)
-        path = self.arguments.work / "adapted.tflite"
+        path = self.arguments.work / f"adapted-{num_shots}.tflite"
         accuracies, seconds = [], []
         for index in range(self.arguments.files):
             task = sampler(index)
@@ -263,7 +273,8 @@ def main():
     """Measures what is missing, prints the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--meta-steps", type=int, default=4000)
+    parser.add_argument("--meta-steps", type=int, default=3000)
+    parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--tasks", type=int, default=600)
     parser.add_argument("--files", type=int, default=100)
     parser.add_argument("--quick", action="store_true")
@@ -272,10 +283,10 @@ def main():
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.meta_steps, arguments.tasks, arguments.files = 300, 50, 10
-        arguments.out = arguments.work / "quick.json"
+        arguments.out, arguments.shots = arguments.work / "quick.json", [1]
     benchmark = Benchmark(arguments)
     labels = list(POLICIES)[:1] if arguments.quick else POLICIES
-    for shots in (1,) if arguments.quick else (1, 5):
+    for shots in arguments.shots:
         for name in ("MAML",) if arguments.quick else SETTINGS:
             benchmark.row(f"{name}|{shots}", partial(benchmark.learner_row, name, shots))
         benchmark.row(f"MAML, exported|{shots}", partial(benchmark.float_files, shots))
