@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from tf_metacompress.anatomy import check_keras_model
 from tf_metacompress.errors import did_you_mean, invalid
 from tf_metacompress.layer_tree import leaf_layers
 from tf_metacompress.meta.learners.maml import MAML
@@ -26,6 +27,7 @@ class ANIL(MAML):
     """
 
     def __init__(self, model: keras.Model, *, head: str | None = None, **kwargs: Any) -> None:
+        check_keras_model(model)
         layers = {p: x for p, x in leaf_layers(model).items() if x.trainable_variables}
         if head is not None and head not in layers:
             fix = did_you_mean(head, layers)

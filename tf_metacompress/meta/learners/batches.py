@@ -12,6 +12,23 @@ from tf_metacompress.tasks import FewShotTask, TaskSampler, check_arrays, stack
 from tf_metacompress.typing import ArrayPair
 
 
+def check_sampler(name: str, sampler: TaskSampler, network: Network) -> None:
+    """Checks a sampler and its first task, before any work.
+
+    Args:
+        name: Name of the argument, for messages.
+        sampler: What the user passed.
+        network: What will be adapted to its tasks.
+
+    Raises:
+        ArgumentTypeError: If it is no sampler.
+        InvalidArgumentError: If its first task does not fit the model.
+    """
+    if not callable(sampler):
+        raise wrong_type(f"`{name}` must give the task of an index.", **{name: sampler})
+    _checked(sampler(0), 0, network)
+
+
 def episodes(sampler: TaskSampler, indices: Sequence[int], network: Network) -> Episode:
     """Draws several tasks.
 
@@ -48,18 +65,23 @@ def support_tensors(support: ArrayPair, network: Network) -> tuple[tf.Tensor, tf
         Both as tensors.
 
     Raises:
+        ArgumentTypeError: If it is no pair.
         InvalidArgumentError: If it does not fit the model.
     """
+    if not isinstance(support, tuple | list) or len(support) != 2:
+        raise wrong_type("`support` must be a pair (inputs, labels).", support=support)
     x, y = check_arrays("support", *support)
     _check_fits("support", x, y, network)
     return tuple(_tensors((x, y), network))
 
 
 def _tensors(arrays: Sequence[np.ndarray], network: Network) -> list[tf.Tensor]:
-    dtype = network.weights[0].dtype
+    """Halves in the order inputs, labels, inputs, labels, …, as tensors."""
+    floating = network.weights[0].dtype
+    kinds = [network.input_dtype, None] * (len(arrays) // 2)
     return [
-        tf.constant(array, tf.int32 if _is_class(array) else dtype, name=f"half_{index}")
-        for index, array in enumerate(arrays)
+        tf.constant(array, kind or (tf.int32 if _is_class(array) else floating))
+        for array, kind in zip(arrays, kinds, strict=True)
     ]
 
 
@@ -84,10 +106,10 @@ def _check_fits(name: str, x: np.ndarray, y: np.ndarray, network: Network) -> No
             shape=x.shape,
             input_shape=wanted,
         )
-    outputs = getattr(model, "output_shape", None)
-    if not isinstance(outputs, tuple) or len(outputs) != 2 or outputs[-1] == 1:
+    outputs = network.output_shape(x)
+    if len(outputs) != 2 or outputs[-1] == 1 or not _is_class(y):
         return
-    if y.ndim == 1 and _is_class(y) and int(y.max()) >= outputs[-1]:
+    if y.shape[1:] in ((), (1,)) and int(y.max()) >= outputs[-1]:
         raise invalid(
             f"Labels of the {name} must be class indices below the model's outputs.",
             "Give the head an output for each of the classes of a task.",

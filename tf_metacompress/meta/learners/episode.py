@@ -57,13 +57,15 @@ def accuracy(y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     """Share of outputs whose largest entry is the label; NaN when labels are not class indices.
 
     Args:
-        y: Labels.
-        outputs: Outputs of shape (N, classes).
+        y: Labels, of shape (N,) or (N, 1).
+        outputs: Outputs of shape (N, classes), at least two classes.
 
     Returns:
         Scalar, float32.
     """
-    if not y.dtype.is_integer or len(y.shape) != 1 or len(outputs.shape) != 2:
+    if not y.dtype.is_integer or tuple(y.shape[1:]) not in ((), (1,)):
+        return tf.constant(float("nan"))
+    if len(outputs.shape) != 2 or outputs.shape[1] == 1:
         return tf.constant(float("nan"))
     found = tf.argmax(outputs, -1, output_type=y.dtype)
-    return tf.reduce_mean(tf.cast(found == y, tf.float32))
+    return tf.reduce_mean(tf.cast(found == tf.reshape(y, [-1]), tf.float32))

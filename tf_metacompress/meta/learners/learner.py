@@ -6,9 +6,11 @@ from typing import Any
 import keras
 
 from tf_metacompress.anatomy import classification_loss
-from tf_metacompress.errors import check_int, wrong_type
+from tf_metacompress.atomic import check_writable
+from tf_metacompress.errors import check_int
 from tf_metacompress.meta.learners.adaptation import adapted_model, calibrate
 from tf_metacompress.meta.learners.algorithm import Algorithm, Compiled
+from tf_metacompress.meta.learners.batches import check_sampler
 from tf_metacompress.meta.learners.episode import EpisodeLoss
 from tf_metacompress.meta.learners.evaluation import MetaScore, evaluate
 from tf_metacompress.meta.learners.training import MetaTraining
@@ -81,7 +83,11 @@ class MetaLearner(Algorithm):
                 self.network, outer if inner_loss is None else self._resolved(inner_loss), outer
             ),
             meta_batch_size=check_int("meta_batch_size", meta_batch_size, minimum=1),
-            tasks_at_once=check_int("tasks_at_once", tasks_at_once or meta_batch_size, minimum=1),
+            tasks_at_once=check_int(
+                "tasks_at_once",
+                meta_batch_size if tasks_at_once is None else tasks_at_once,
+                minimum=1,
+            ),
             jit_compile=bool(jit_compile),
             pruning_schedule=pruning_schedule,
         )
@@ -130,10 +136,13 @@ class MetaLearner(Algorithm):
             NonFiniteLossError: When a loss is not finite; weights and checkpoint stay as they were
                 before that step.
         """
-        if not callable(sampler):
-            raise wrong_type("`sampler` must give the task of an index.", sampler=sampler)
         check_int("meta_steps", meta_steps, minimum=1)
         check_int("steps_per_epoch", steps_per_epoch, minimum=1)
+        check_sampler("sampler", sampler, self.network)
+        if validation is not None:
+            check_sampler("validation", validation, self.network)
+        if checkpoint is not None:
+            check_writable(checkpoint)
         self.require_compiled()
         training = MetaTraining(self, sampler, meta_steps, steps_per_epoch, checkpoint)
         return training.run(validation, callbacks, verbose)
@@ -168,6 +177,7 @@ class MetaLearner(Algorithm):
             Means with 95 % intervals.
         """
         check_int("num_tasks", num_tasks, minimum=2)
+        check_sampler("sampler", sampler, self.network)
         self.require_compiled()
         return evaluate(self, sampler, num_tasks, self._steps(inner_steps))
 
@@ -184,6 +194,7 @@ class MetaLearner(Algorithm):
             This learner.
         """
         check_int("num_tasks", num_tasks, minimum=1)
+        check_sampler("sampler", sampler, self.network)
         self.require_compiled()
         calibrate(self, sampler, num_tasks)
         return self

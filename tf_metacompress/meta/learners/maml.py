@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_metacompress.errors import check_int, check_positive
+from tf_metacompress.errors import check_int, check_positive, wrong_type
 from tf_metacompress.meta.inner_loop import clip, descend
 from tf_metacompress.meta.learners.algorithm import Phase, TaskGradient
 from tf_metacompress.meta.learners.episode import Episode, EpisodeLoss
@@ -71,6 +71,8 @@ class MAML(MetaLearner):
         self, model: keras.Model, *, options: MAMLOptions | None = None, **kwargs: Any
     ) -> None:
         super().__init__(model, **kwargs)
+        if not isinstance(options, MAMLOptions | None):
+            raise wrong_type("`options` must be MAMLOptions.", options=options)
         self.options = options or MAMLOptions()
         if self.needs_second_order:
             check_second_order(model)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.anatomy import check_keras_model, copy_model
@@ -58,6 +59,7 @@ class Network:
         self.weights: list[keras.Variable] = self.model.trainable_variables
         self._others: list[keras.Variable] = self.model.non_trainable_variables
         self._observed = self._find_observed()
+        self._output_shape: tuple[int | None, ...] | None = None
 
     @property
     def compressors(self) -> tuple:
@@ -68,6 +70,24 @@ class Network:
     def ranges(self) -> list[ActivationRange]:
         """Its activation ranges; empty without a policy that quantises."""
         return [c.output_range for c in self.compressors if c.output_range is not None]
+
+    @property
+    def input_dtype(self) -> str | None:
+        """What inputs are cast to; None where the model, a subclassed one, does not say."""
+        inputs = getattr(self.model, "inputs", None)
+        if not inputs:
+            return None
+        dtype = keras.backend.standardize_dtype(inputs[0].dtype)
+        return self.weights[0].dtype if keras.backend.is_float_dtype(dtype) else dtype
+
+    def output_shape(self, x: np.ndarray) -> tuple[int | None, ...]:
+        """Shape of what the model gives for such inputs; one of no dimensions if it is unclear."""
+        shape = getattr(self.model, "output_shape", None)
+        if shape is None and self._output_shape is None:
+            shape = self.model(tf.cast(x[:1], self.input_dtype or x.dtype)).shape
+        if shape is not None:
+            self._output_shape = tuple(shape) if isinstance(shape, tuple | tf.TensorShape) else ()
+        return self._output_shape
 
     @property
     def observes(self) -> bool:

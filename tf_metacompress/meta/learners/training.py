@@ -67,6 +67,8 @@ class MetaTraining:
         epochs = -(-self.meta_steps // self.steps_per_epoch)
         steps = min(self.steps_per_epoch, self.meta_steps)
         listed = callback_list(model, callbacks, epochs, steps, verbose)
+        # Keras's callbacks reach the learning rate through the model.
+        model.optimizer = algorithm.compiled.optimizer
         listed.on_train_begin()
         logs: dict[str, float] = {}
         while algorithm.meta_step < self.meta_steps and not model.stop_training:
@@ -88,7 +90,7 @@ class MetaTraining:
         algorithm = self.algorithm
         network = algorithm.network
         if any(compressor.follows_schedule for compressor in network.compressors):
-            end_step = max(self.meta_steps // 2, 1)
+            end_step = algorithm.traced("end of pruning", lambda: max(self.meta_steps // 2, 1))
             schedule = algorithm.compiled.pruning_schedule or PolynomialSparsity(
                 end_step=end_step, frequency=max(end_step // _UPDATES, 1)
             )
