@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.errors import NonFiniteLossError
-from tf_metacompress.meta.learners.algorithm import MOMENTUM, Algorithm, Phase
+from tf_metacompress.meta.learners.algorithm import MOMENTUM, Algorithm, Phase, TaskGradient
 from tf_metacompress.meta.learners.episode import Episode, accuracy
+from tf_metacompress.meta.learners.network import Tensors
 
 METRICS = ("support_loss", "query_loss", "accuracy")
 
@@ -84,24 +85,39 @@ class MetaStep:
         """Sum of all tasks' gradients, its norm, each task's metrics, what the last one showed."""
         algorithm = self.algorithm
         weights, extras = algorithm.read()
-        found = []
-        for index in range(batch.support_x.shape[0]):
-            task = Episode(*(half[index] for half in batch))
-            loss = algorithm.compiled.loss
-            found.append(algorithm.task_gradient(loss, weights, extras, task, phase))
+        tasks = [Episode(*halves) for halves in zip(*map(tf.unstack, batch), strict=True)]
+        one = _traced_once(algorithm, phase)
+        found = [one(weights, extras, task, phase.progress) for task in tasks]
         seen = []
         if algorithm.network.observes:
+            task = tasks[-1]
             x = tf.concat([task.support_x, task.query_x], 0)
             num_support = task.support_x.shape[0]
             seen = algorithm.network.seen(found[-1].weights, x, num_support, MOMENTUM)
         metrics = [
             (result.support_loss, result.query_loss, accuracy(labels, result.outputs))
-            for result, labels in zip(found, tf.unstack(batch.query_y), strict=True)
+            for result, labels in zip(found, (task.query_y for task in tasks), strict=True)
         ]
         sums = [tf.add_n(parts) for parts in zip(*(r.gradients for r in found), strict=True)]
-        norm = tf.linalg.global_norm(sums)
+        # What the task showed is in it too, since it may overflow where the losses do not.
+        norm = tf.linalg.global_norm([*sums, *(tf.cast(value, sums[0].dtype) for value in seen)])
         values = tf.stack([[tf.cast(v, tf.float32) for v in row] for row in metrics])
         return sums, norm, values, seen
+
+
+def _traced_once(algorithm: Algorithm, phase: Phase) -> Callable[..., TaskGradient]:
+    """The gradient of a task as a function whose Python runs once, however many tasks there are.
+
+    TensorFlow inlines it at each call, so that operations of different tasks run side by side.
+    """
+    loss = algorithm.compiled.loss
+
+    @tf.function(autograph=False)
+    def computed(weights: Tensors, extras: Tensors, task: Episode, progress: tf.Tensor) -> dict:
+        at_present = replace(phase, progress=progress)
+        return vars(algorithm.task_gradient(loss, weights, extras, task, at_present))
+
+    return lambda *arguments: TaskGradient(**computed(*arguments))
 
 
 def _check_finite(metrics: np.ndarray, norm: float, begin: int, meta_step: int) -> None:
@@ -109,7 +125,7 @@ def _check_finite(metrics: np.ndarray, norm: float, begin: int, meta_step: int) 
     if not len(wrong) and np.isfinite(norm):
         return
     task = begin + int(wrong[0]) if len(wrong) else None
-    received = f"a gradient of norm {norm}"
+    received = f"gradients and ranges of norm {norm}"
     if len(wrong):
         support_loss, query_loss, _ = metrics[wrong[0]]
         received = f"support_loss={support_loss}, query_loss={query_loss} of task {task}"
@@ -134,8 +150,15 @@ def callback_list(
     steps: int,
     verbose: int,
 ) -> keras.callbacks.CallbackList:
-    """Makes the callbacks of a meta-training, the history and a progress bar among them."""
+    """Makes the callbacks of a meta-training, the history and a progress bar among them.
+
+    Keras looks for the better direction of a monitored metric among those that a model was compiled
+    with; this one was not, so it is said here.
+    """
     model.stop_training = False
+    for callback in callbacks:
+        if getattr(callback, "mode", None) == "auto":
+            callback.mode = "max" if str(callback.monitor).endswith("accuracy") else "min"
     return keras.callbacks.CallbackList(
         list(callbacks),
         add_history=True,
