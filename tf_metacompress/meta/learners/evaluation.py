@@ -14,7 +14,7 @@ from tf_metacompress.tasks import TaskSampler
 _CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MetaScore:
     """Query loss and accuracy after adaptation, over many tasks.
 
