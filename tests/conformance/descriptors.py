@@ -19,6 +19,7 @@ from tf_metacompress import (
     PruningController,
     callbacks,
     compress,
+    meta,
     policy,
     schedules,
     tasks,
@@ -168,6 +169,10 @@ def make_network() -> keras.Model:
     )
 
 
+def make_learner(kind: type) -> Callable[[], meta.MetaLearner]:
+    return lambda: kind(make_network(), inner_steps=2)
+
+
 def make_compressed_model() -> keras.Model:
     return compress(make_network(), make_policy())
 
@@ -177,7 +182,21 @@ def make_layer_compressor() -> keras.layers.Layer:
     return wrappers.LayerCompressor(plan, {"kernel": (1,)}, quantize_output=True, name="head")
 
 
+LEARNERS = (
+    meta.ANIL,
+    meta.FirstOrderMAML,
+    meta.MAML,
+    meta.MetaCurvature,
+    meta.MetaSGD,
+    meta.Reptile,
+)
+
 DESCRIPTORS: dict[type, Descriptor] = {
+    **{kind: Descriptor(make_learner(kind)) for kind in LEARNERS},
+    meta.MAMLOptions: Descriptor(lambda: meta.MAMLOptions(learn_inner_lr=True)),
+    meta.MetaScore: Descriptor(
+        lambda: meta.MetaScore(losses=np.array([0.5, 0.7]), accuracies=np.array([1.0, 0.5]))
+    ),
     policy.Action: Descriptor(lambda: policy.Action(sparsity=0.9, weight_bits=4)),
     wrappers.ActivationRange: Descriptor(
         lambda: wrappers.ActivationRange(num_bits=4, momentum=0.5, name="range"), (2, 3)

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import inspect
 import json
+import operator
 import pickle
 import re
 
@@ -17,7 +18,7 @@ from tests.conformance import descriptors
 from tests.conformance.descriptors import DESCRIPTORS
 from tests.fresh_python import run_script
 
-PUBLIC_MODULES = ("callbacks", "policy", "tasks", "schedules", "wrappers")
+PUBLIC_MODULES = ("callbacks", "meta.learners", "policy", "tasks", "schedules", "wrappers")
 
 
 def public_names(module):
@@ -77,7 +78,8 @@ def without_descriptor(classes):
 
 
 def test_every_public_class_has_a_descriptor():
-    classes = public_classes([tmc, *(getattr(tmc, name) for name in PUBLIC_MODULES)])
+    modules = [operator.attrgetter(name)(tmc) for name in PUBLIC_MODULES]
+    classes = public_classes([tmc, *modules])
     assert len(classes) > 10
     assert not without_descriptor(classes), "add them to tests/conformance/descriptors.py"
     assert not set(DESCRIPTORS) - classes, "descriptors of classes that are not public"
