@@ -147,7 +147,7 @@ def check_against_surrogate(objective, monkeypatch):
     check_gradients(objective, number=1, function=surrogate.replay(objective), got=got)
 
 
-FAST = ("sparse int8", "4 bits")
+FAST = ("sparse int8",)
 
 
 def slow_but(fast, kinds):
@@ -178,6 +178,7 @@ def test_three_inner_steps_are_exact_through_rounding(monkeypatch):
     check_against_surrogate(compressed_objective(inner_steps=3), monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_wrong_gradient_would_be_found(monkeypatch):
     objective = compressed_objective()
     first_order = objective.gradients(Phase(first_order=True))
@@ -196,6 +197,7 @@ def test_second_order_is_not_first_order_through_compression(kind):
     assert distance(Objective(plain, objective.episode).gradients(), second) > 0.05
 
 
+@pytest.mark.slow
 def test_first_order_maml_is_the_gradient_at_the_adapted_weights(monkeypatch):
     objective = compressed_objective(FirstOrderMAML)
     learner, episode = objective.learner, objective.episode

@@ -51,8 +51,15 @@ def compiled(objective, jit_compile):
     return [np.asarray(gradient) for gradient in gradients()]
 
 
-@pytest.mark.parametrize("policy", [None, POLICY], ids=["float", "compressed"])
-@pytest.mark.parametrize("kind", [MAML, FirstOrderMAML, MetaSGD, MetaCurvature, Reptile])
+KINDS = [MAML, FirstOrderMAML, MetaSGD, MetaCurvature, Reptile]
+
+
+@pytest.mark.parametrize(
+    ("kind", "policy"),
+    [(MAML, POLICY)]
+    + [pytest.param(kind, None, marks=pytest.mark.slow) for kind in KINDS]
+    + [pytest.param(kind, POLICY, marks=pytest.mark.slow) for kind in KINDS[1:]],
+)
 def test_a_graph_computes_what_eager_execution_does(kind, policy):
     objective = objective_of(kind, policy, inner_steps=1)
     assert distance(compiled(objective, False), objective.gradients()) < CLOSE

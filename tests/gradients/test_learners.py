@@ -71,8 +71,15 @@ SECOND_ORDER = {
 }
 
 
-@pytest.mark.parametrize("inner_steps", [1, 3])
-@pytest.mark.parametrize("kind", SECOND_ORDER)
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+FAST = ("MAML", "Meta-SGD")
+
+
+@pytest.mark.parametrize("inner_steps", [1, slow(3)])
+@pytest.mark.parametrize("kind", [kind if kind in FAST else slow(kind) for kind in SECOND_ORDER])
 def test_a_second_order_gradient_equals_central_differences(kind, inner_steps):
     learner, arguments = SECOND_ORDER[kind]
     objective = objective_of(learner, inner_steps, **arguments)
@@ -80,13 +87,14 @@ def test_a_second_order_gradient_equals_central_differences(kind, inner_steps):
     assert distance(objective.gradients(Phase(first_order=True)), objective.gradients()) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["MAML", "Meta-SGD", "Meta-Curvature"])
 def test_kernels_of_convolutions_have_exact_meta_gradients(kind):
     learner, arguments = SECOND_ORDER[kind]
     check_gradients(objective_of(learner, 2, convolutional_model, **arguments), number=1)
 
 
-@pytest.mark.parametrize("progress", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("progress", [slow(0.0), 0.4, slow(1.0)])
 def test_the_multi_step_loss_has_an_exact_gradient(progress):
     phase = Phase(multi_step=True, progress=progress)
     check_gradients(objective_of(MAML, 3, phase=phase), number=1)

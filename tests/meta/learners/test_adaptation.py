@@ -33,7 +33,7 @@ def own_outputs(learner, task, inner_steps=None):
     return loss.query(weights, drawn)[1].numpy()
 
 
-@pytest.mark.parametrize("policy", [None, SPARSE_INT8])
+@pytest.mark.parametrize("policy", [None, pytest.param(SPARSE_INT8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batch_norm", ["inference", "support"])
 def test_the_adapted_model_computes_what_the_learner_computes(batch_norm, policy):
     learner = trained(batch_norm=batch_norm, policy=policy, inner_steps=2)
@@ -72,6 +72,7 @@ def test_without_a_policy_the_model_is_plain_keras(tmp_path):
     model.fit(*task.support, epochs=1, verbose=0)
 
 
+@pytest.mark.slow
 def test_adapted_models_are_independent():
     learner = trained()
     before = [np.asarray(v).copy() for v in learner.model.variables]
@@ -84,6 +85,7 @@ def test_adapted_models_are_independent():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FirstOrderMAML, Reptile])
 def test_one_step_equals_one_step_of_plain_gradient_descent(kind):
     learner = trained(kind, dense_net(), sampler())
@@ -111,6 +113,7 @@ def test_anil_leaves_the_body():
         assert all(same) == (layer.name != "head")
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_adapts():
     learner = trained(model=subclassed_net(), tasks=sampler((8, 8, 1)), batch_norm="support")
     task = sampler((8, 8, 1))(3)
@@ -133,6 +136,7 @@ def test_a_model_of_tokens_adapts():
     np.testing.assert_allclose(got, own_outputs(learner, task), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_integer_images_are_taken_as_numbers():
     def integers(index):
         task = IMAGES(index)
@@ -147,6 +151,7 @@ def test_integer_images_are_taken_as_numbers():
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_adapted_student_is_exported_in_int8_with_parity(tmp_path):
     learner = trained(policy=SPARSE_INT8, batch_norm="support", inner_steps=2)
     task = IMAGES(2)

@@ -60,7 +60,8 @@ class Interrupt(keras.callbacks.Callback):
 
 CASES = [
     pytest.param(MAML, None, "adam", marks=pytest.mark.slow),
-    (MAML, SPARSE_INT8, "adam"),
+    pytest.param(MAML, SPARSE_INT8, "adam", marks=pytest.mark.slow),
+    (Reptile, SPARSE_INT8, "adam"),
     pytest.param(MetaSGD, SPARSE_INT8, "sgd", marks=pytest.mark.slow),
 ]
 
@@ -76,12 +77,14 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(kind, policy, opti
     assert resumed.meta_step == 8
 
 
+@pytest.mark.slow
 def test_a_training_that_is_over_stays_as_it_is(tmp_path):
     path = str(tmp_path / "state")
     done = fit(learner_of(policy=SPARSE_INT8), 3, path)
     check_equal(done, fit(learner_of(policy=SPARSE_INT8), 3, path))
 
 
+@pytest.mark.slow
 def test_a_restored_learner_adapts_as_the_one_that_was_saved(tmp_path):
     path = str(tmp_path / "state")
     saved, restored = learner_of(MetaSGD), learner_of(MetaSGD)
@@ -139,6 +142,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_checkpoint_of_something_else_is_refused(kind, checkpoint, tmp_path):
     path = tmp_path / "state"
