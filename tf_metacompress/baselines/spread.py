@@ -1,4 +1,4 @@
-"""Policies that need no learning: uniform, ERK, global magnitude, LAMP."""
+"""Policies that look at weights only: uniform, ERK, global magnitude, LAMP."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -174,7 +174,16 @@ def _least_sparsity(
     )
 
 
-def _check_budget(budget: Budget) -> None:
+def check_budget(budget: Budget) -> None:
+    """Raises unless a budget limits something that a policy decides.
+
+    Args:
+        budget: Any object.
+
+    Raises:
+        ArgumentTypeError: If it is not a `Budget`.
+        InvalidArgumentError: If it limits the accuracy only.
+    """
     if not isinstance(budget, Budget):
         raise wrong_type("`budget` must be a Budget.", budget=budget)
     if not budget.resources:
@@ -193,7 +202,7 @@ def _spread(
     weight_bits: int,
 ) -> Policy:
     name = distribution.__name__
-    _check_budget(budget)
+    check_budget(budget)
     check_choice("weight_bits", weight_bits, WEIGHT_BITS)
     layers = describe(model)
     infos = select_compressible(layers)
