@@ -16,6 +16,7 @@ from tf_metacompress.policy import Budget, action_grid
 def trained():
     compressor = MetaCompressor(
         hidden=(6, 5),
+        num_heads=2,
         actions=action_grid((0.0, 0.5, 0.8), (8, 32)),
         inner_loop=InnerLoop(inner_steps=3, inner_lr=(0.2, 0.01), first_order=True),
         temperature=0.1,
@@ -37,7 +38,7 @@ def test_what_was_saved_comes_back(path):
     before, after = trained(), MetaCompressor.load(path)
     for one, other in zip(before.phi, after.phi, strict=True):
         np.testing.assert_array_equal(one, other)
-    for name in ("hidden", "actions", "inner_loop", "temperature", "seed", "meta_steps"):
+    for name in ("hidden", "num_heads", "actions", "inner_loop", "temperature", "seed", "meta_steps"):
         assert getattr(after, name) == getattr(before, name), name
     model, budget = randomize(residual_net()), Budget(size_ratio=0.9)
     assert after.propose(model, budget) == before.propose(model, budget)
@@ -95,7 +96,7 @@ def test_a_tampered_file_is_refused(path, change):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("schema_version", 2), ("num_features", NUM_FEATURES + 1)]
+    ("key", "value"), [("schema_version", 1), ("num_features", NUM_FEATURES + 1)]
 )
 def test_a_file_of_another_version_is_refused(path, key, value):
     rewrite(path, lambda header, arrays: header.update({key: value}))

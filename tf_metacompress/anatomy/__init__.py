@@ -9,6 +9,7 @@ from tf_metacompress.anatomy.describe import (
     describe,
     describe_calls,
     kernel_arrays,
+    kernels_of_calls,
     select_compressible,
 )
 from tf_metacompress.anatomy.fusion import (
@@ -18,6 +19,7 @@ from tf_metacompress.anatomy.fusion import (
     result_bounds,
 )
 from tf_metacompress.anatomy.kinds import KINDS, Kind, kind_of, register_kind
+from tf_metacompress.anatomy.neighbours import Neighbours, neighbours
 from tf_metacompress.anatomy.outputs import classification_loss, gives_probabilities
 from tf_metacompress.anatomy.trace import LayerCall, trace
 from tf_metacompress.anatomy.untouched import UntouchedLayer, untouched
@@ -26,6 +28,7 @@ __all__ = [
     "KINDS",
     "Kind",
     "LayerCall",
+    "Neighbours",
     "UntouchedLayer",
     "activation_layers",
     "bounds_by_path",
@@ -40,7 +43,9 @@ __all__ = [
     "gain_array",
     "gives_probabilities",
     "kernel_arrays",
+    "kernels_of_calls",
     "kind_of",
+    "neighbours",
     "only_clips",
     "own_classes",
     "quantization_points",

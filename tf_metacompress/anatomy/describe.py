@@ -32,7 +32,16 @@ def _folded(layer: keras.layers.Layer, kind: Kind, path: str, batch_norms: dict)
     return tuple(arrays)
 
 
-def _kernels_by_path(calls: Sequence[LayerCall], folded: bool) -> dict[str, Kernels]:
+def kernels_of_calls(calls: Sequence[LayerCall], folded: bool = True) -> dict[str, Kernels]:
+    """Does what `kernel_arrays` does, for a model that has been traced already.
+
+    Args:
+        calls: Its trace.
+        folded: Multiply each by the gain of the BatchNormalization behind it, as deployment does.
+
+    Returns:
+        Path of the layer to its kernels as float32, in the order of `LayerInfo.kernels`.
+    """
     batch_norms = followers(calls) if folded else {}
     kernels: dict[str, Kernels] = {}
     for call in calls:
@@ -53,7 +62,7 @@ def kernel_arrays(model: keras.Model, folded: bool = True) -> dict[str, Kernels]
         Path of the layer to its kernels as float32, in the order of `LayerInfo.kernels`.
     """
     check_keras_model(model)
-    return _kernels_by_path(trace(model), folded)
+    return kernels_of_calls(trace(model), folded)
 
 
 def _stats(kernels: Kernels) -> WeightStats:
@@ -133,7 +142,7 @@ def describe_calls(model: keras.Model, calls: Sequence[LayerCall]) -> tuple[Laye
     Returns:
         One `LayerInfo` a layer, in execution order; layers that are not called come last.
     """
-    kernels = _kernels_by_path(calls, folded=True)
+    kernels = kernels_of_calls(calls, folded=True)
     by_path: dict[str, list[LayerCall]] = {}
     for call in calls:
         if call.layer.weights:

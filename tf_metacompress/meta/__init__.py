@@ -1,6 +1,7 @@
 """Learning what to do to each layer: Φ, its adaptation, and its meta-training."""
 
-from tf_metacompress.meta.compressor import Adaptation, MetaCompressor
+from tf_metacompress.meta.adaptation import Adaptation
+from tf_metacompress.meta.compressor import MetaCompressor
 from tf_metacompress.meta.inner_loop import InnerLoop
 from tf_metacompress.meta.learners import (
     ANIL,

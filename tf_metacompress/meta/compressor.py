@@ -1,7 +1,7 @@
 """`MetaCompressor`: proposes policies, adapts to a task, learns from many."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +11,19 @@ import tensorflow as tf
 
 from tf_metacompress.errors import check_int, check_positive, invalid
 from tf_metacompress.meta import damage_network, phi_file
+from tf_metacompress.meta.adaptation import Adaptation, choose_by_trial, descend_on_support
 from tf_metacompress.meta.features import NUM_FEATURES
-from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors, adapt
+from tf_metacompress.meta.inner_loop import InnerLoop
 from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
 from tf_metacompress.meta.outer_loop import MetaState, meta_step
 from tf_metacompress.meta.outer_optimizer import OuterOptimizer
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, check_actions, make_problem
-from tf_metacompress.meta.trials import recovery_losses
+from tf_metacompress.meta.variety import bootstrap_weights, varied_twice
 from tf_metacompress.policy import Action, Budget, DeviceProfile, Policy
 from tf_metacompress.progress import progress
 from tf_metacompress.tasks import Task
 
 History = dict[str, list[float]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adaptation:
-    """What adapting to one task gave.
-
-    Attributes:
-        policy: The policy of the adapted Φ.
-        losses: Support loss of the relaxed model before each inner step.
-        trials: Loss left after a short fine-tuning under each proposal; the least was taken.
-        compressor: The adapted compressor.
-    """
-
-    policy: Policy
-    losses: tuple[float, ...]
-    trials: Mapping[str, float]
-    compressor: "MetaCompressor"
 
 
 class MetaCompressor:
@@ -50,6 +34,7 @@ class MetaCompressor:
 
     Args:
         hidden: Units of the hidden layers of Φ.
+        num_heads: Networks in Φ, whose mean is the prediction and whose spread its uncertainty.
         actions: What may be done to a layer.
         inner_loop: How `adapt` and the inner loop of `fit` step.
         temperature: Softness of the relaxed choice; the prior's damages are of order one.
@@ -66,24 +51,26 @@ class MetaCompressor:
         self,
         *,
         hidden: Sequence[int] = (32, 32),
+        num_heads: int = 8,
         actions: Sequence[Action] = DEFAULT_ACTIONS,
         inner_loop: InnerLoop | None = None,
         temperature: float = 0.05,
         seed: int = 0,
     ) -> None:
         self.hidden = tuple(check_int("hidden", units, minimum=1) for units in hidden)
+        self.num_heads = check_int("num_heads", num_heads, minimum=1)
         self.actions = check_actions(actions)
         self.inner_loop = inner_loop or InnerLoop()
         self.temperature = check_positive("temperature", temperature)
         self.seed = check_int("seed", seed, minimum=0)
-        self.phi = damage_network.init(NUM_FEATURES, self.hidden, seed)
+        self.phi = damage_network.init_heads(NUM_FEATURES, self.hidden, self.num_heads, self.seed)
         self.meta_steps = 0
 
     def __repr__(self) -> str:
         """Says how much it has learned."""
         return (
-            f"MetaCompressor(hidden={self.hidden}, actions={len(self.actions)}, "
-            f"meta_steps={self.meta_steps})"
+            f"MetaCompressor(hidden={self.hidden}, num_heads={self.num_heads}, "
+            f"actions={len(self.actions)}, meta_steps={self.meta_steps})"
         )
 
     def predict_damage(self, features: np.ndarray, prior: np.ndarray) -> np.ndarray:
@@ -96,8 +83,7 @@ class MetaCompressor:
         Returns:
             Float64 array (layers, actions).
         """
-        phi = tuple(tf.cast(tensor, tf.float64) for tensor in self.phi)
-        return damage_network.apply(phi, tf.constant(features), tf.constant(prior)).numpy()
+        return damage_network.predict(self.phi, features, prior)[0]
 
     def propose(
         self,
@@ -139,10 +125,16 @@ class MetaCompressor:
 
         Returns:
             The policy, the losses on the way, the trials, and the adapted compressor.
+
+        Raises:
+            InvalidArgumentError: When the data does not fit the model, or its loss on them is not
+                finite.
+            InfeasibleBudgetError: When no policy fits.
+            NonFiniteLossError: When the loss becomes infinite or NaN on the way.
         """
         check_int("inner_steps", inner_steps, minimum=1)
         prepared = TaskCompiler(self.actions, self.temperature, self.inner_loop).prepare(task)
-        groups, losses = _descend(prepared, self.inner_loop, self.phi, inner_steps)
+        groups, losses = descend_on_support(prepared, self.inner_loop, self.phi, inner_steps)
         adapted = self._with_phi(groups[0])
         problem = prepared.problem
         damages = {
@@ -150,10 +142,7 @@ class MetaCompressor:
             "zero-shot": self.predict_damage(problem.features, problem.prior),
             "prior": problem.prior,
         }
-        trials = recovery_losses(
-            prepared, {name: problem.allocate(damage).choice for name, damage in damages.items()}
-        )
-        best = min(trials, key=trials.get)
+        best, trials = choose_by_trial(prepared, damages)
         policy = problem.policy(
             damages[best],
             "phi-adapted",
@@ -191,6 +180,7 @@ class MetaCompressor:
         Raises:
             InvalidArgumentError: When there are no tasks.
             SecondOrderGradientError: When a model's second-order gradients would be wrong.
+            NonFiniteLossError: When a loss becomes infinite or NaN; Φ stays as it was.
         """
         if not tasks:
             raise invalid("`tasks` must hold at least one Task.", tasks=tasks)
@@ -200,8 +190,10 @@ class MetaCompressor:
         check_positive("meta_lr", meta_lr)
         compiler = TaskCompiler(self.actions, self.temperature, self.inner_loop)
         prepared = [
-            compiler.prepare(task)
-            for task in progress(tasks, description="read tasks", quiet=quiet)
+            varied_twice(
+                compiler.prepare(task), bootstrap_weights(self.seed, index, self.num_heads)
+            )
+            for index, task in enumerate(progress(tasks, description="read tasks", quiet=quiet))
         ]
         optimizer = OuterOptimizer(keras.optimizers.Adam(meta_lr), self.phi)
         state = MetaState(self.phi, optimizer.init())
@@ -232,6 +224,7 @@ class MetaCompressor:
         """
         config = {
             "hidden": list(self.hidden),
+            "num_heads": self.num_heads,
             "actions": [asdict(action) for action in self.actions],
             "inner_loop": asdict(self.inner_loop),
             "temperature": self.temperature,
@@ -257,6 +250,7 @@ class MetaCompressor:
         loop = {**config["inner_loop"], "inner_lr": tuple(config["inner_loop"]["inner_lr"])}
         compressor = cls(
             hidden=config["hidden"],
+            num_heads=config["num_heads"],
             actions=[Action(**action) for action in config["actions"]],
             inner_loop=InnerLoop(**loop),
             temperature=config["temperature"],
@@ -267,24 +261,9 @@ class MetaCompressor:
         return compressor
 
 
-def _descend(
-    prepared: PreparedTask, loop: InnerLoop, phi: Tensors, inner_steps: int
-) -> tuple[Groups, tuple[float, ...]]:
-    """Takes inner steps on the whole support set, one compiled step at a time."""
-    x, y = prepared.full_support()
-    one = replace(loop, inner_steps=1, first_order=True)
-
-    @tf.function
-    def step(groups: Groups) -> tuple[Groups, list[tf.Tensor]]:
-        return adapt(one, prepared.loss, groups, x, y)
-
-    groups, losses = (tuple(phi), prepared.theta), []
-    for _ in range(inner_steps):
-        groups, values = step(groups)
-        losses.append(float(values[0]))
-    return groups, tuple(losses)
-
-
-def _gradient_fn(task: PreparedTask, batch_size: int, generator: np.random.Generator) -> Callable:
+def _gradient_fn(
+    forms: Sequence[PreparedTask], batch_size: int, generator: np.random.Generator
+) -> Callable:
+    task = forms[generator.integers(len(forms))]
     batch = task.draw(batch_size, generator)
     return lambda phi: task.gradient(phi, batch)

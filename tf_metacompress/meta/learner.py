@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.anatomy import check_keras_model
+from tf_metacompress.meta.features import NUM_FEATURES, SUPPORT_FEATURES, with_support
+from tf_metacompress.meta.fisher import fisher_damage
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors
 from tf_metacompress.meta.outer_loop import Batch, meta_gradient
 from tf_metacompress.meta.problem import Problem, make_problem
@@ -17,6 +19,7 @@ from tf_metacompress.meta.second_order import check_second_order
 from tf_metacompress.meta.task_loss import (
     RelaxedLoss,
     TaskTensors,
+    check_inputs,
     check_labels,
     relaxed_loss,
     task_tensors,
@@ -55,6 +58,29 @@ class PreparedTask:
     def gradient(self, phi: Tensors, batch: Batch) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
         """Meta-gradient on one batch; see `meta_gradient`."""
         return self.step(tuple(phi), self.theta, self.tensors.flat(), batch)
+
+    def told(self) -> "PreparedTask":
+        """Gives the task with features that know what its support set tells of curvature."""
+        weights = (self.theta, self.tensors.others)
+        damage = fisher_damage(self.relaxed, weights, self.problem, *self.full_support())
+        known = with_support(self.problem.features, damage)
+        return replace(
+            self,
+            problem=replace(self.problem, features=known),
+            tensors=replace(self.tensors, features=tf.constant(known, self.tensors.prior.dtype)),
+        )
+
+    def varied(self, head_weights: np.ndarray, knows_support: bool) -> "PreparedTask":
+        """Gives the task as some heads of Φ see it, with or without features of the support set."""
+        known = self.problem.features.copy()
+        known[..., NUM_FEATURES - len(SUPPORT_FEATURES) :] *= knows_support
+        dtype = self.tensors.prior.dtype
+        tensors = replace(
+            self.tensors,
+            features=tf.constant(known, dtype),
+            head_weights=tf.constant(head_weights, dtype),
+        )
+        return replace(self, tensors=tensors)
 
     def full_support(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Support inputs and labels, at most 512 of them, evenly spaced."""
@@ -126,6 +152,7 @@ class TaskCompiler:
             SecondOrderGradientError: When the loop is second order and the model cannot be.
         """
         check_keras_model(task.model)
+        check_inputs(task)
         check_labels(task)
         problem = make_problem(task.model, task.budget, task.device, actions=self.actions)
         problem.allocate(problem.prior)  # an error now rather than after learning from it
@@ -137,7 +164,7 @@ class TaskCompiler:
             self._steps[key] = compile_step(self.loop, relaxed)
         theta = tuple(tf.convert_to_tensor(v) for v in task.model.trainable_variables)
         dtype = keras.backend.standardize_dtype(theta[0].dtype)
-        return PreparedTask(
+        prepared = PreparedTask(
             task=task,
             problem=problem,
             tensors=task_tensors(task.model, problem, relaxed.index, dtype),
@@ -145,6 +172,7 @@ class TaskCompiler:
             relaxed=relaxed,
             step=self._steps[key],
         )
+        return prepared.told()
 
 
 def compile_step(loop: InnerLoop, relaxed: RelaxedLoss) -> Callable[..., Any]:

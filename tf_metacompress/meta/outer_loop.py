@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
+from tf_metacompress.errors import NonFiniteLossError
 from tf_metacompress.meta.inner_loop import InnerLoop, Loss, Tensors, adapt
 from tf_metacompress.meta.outer_optimizer import OuterOptimizer
 from tf_metacompress.meta.second_order import require_gradients
@@ -72,11 +74,15 @@ def meta_step(
 
     Returns:
         The next state, and the metrics support_loss, query_loss and gradient_norm.
+
+    Raises:
+        NonFiniteLossError: When a loss is not finite; naming the place of its task.
     """
     total = [tf.zeros_like(tensor) for tensor in state.phi]
     metrics = {"support_loss": 0.0, "query_loss": 0.0, "gradient_norm": 0.0}
-    for gradient_fn in gradient_fns:
+    for index, gradient_fn in enumerate(gradient_fns):
         gradients, support_loss, query_loss = gradient_fn(state.phi)
+        _check_finite(float(support_loss), float(query_loss), state.meta_step, index)
         gradients, norm = tf.clip_by_global_norm(gradients, clip_norm)
         total = [a + b / len(gradient_fns) for a, b in zip(total, gradients, strict=True)]
         values = (float(support_loss), float(query_loss), float(norm))
@@ -84,3 +90,15 @@ def meta_step(
             metrics[key] += value / len(gradient_fns)
     variables, phi = optimizer.apply(state.optimizer, state.phi, total)
     return MetaState(phi, variables, state.meta_step + 1), metrics
+
+
+def _check_finite(support_loss: float, query_loss: float, meta_step: int, task: int) -> None:
+    if np.isfinite([support_loss, query_loss]).all():
+        return
+    raise NonFiniteLossError(
+        "The losses of every task must stay finite. "
+        f"Received: support_loss={support_loss}, query_loss={query_loss} of task {task} at "
+        f"meta-step {meta_step}. Lower inner_lr or meta_lr, or leave the task out.",
+        meta_step=meta_step,
+        task=task,
+    )

@@ -12,7 +12,7 @@ from tf_metacompress.atomic import atomic_path
 from tf_metacompress.errors import CorruptFileError
 from tf_metacompress.meta.features import NUM_FEATURES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def _digest(header: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> str:

@@ -70,3 +70,36 @@ def prior_damage(
         }
         damage += [pruned[action.sparsity] + noise[action.weight_bits] for action in actions]
     return damage
+
+
+def energy_losses(
+    kernels: Sequence[np.ndarray], infos: Sequence[KernelInfo], actions: Sequence[Action]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of a layer's energy Σ w² that rounding and pruning take, each by itself.
+
+    Args:
+        kernels: Kernels of the layer, BatchNormalization folded.
+        infos: What they are, in the same order.
+        actions: The actions to judge.
+
+    Returns:
+        Share of the rounding error and share of the removed weights, float64 arrays (actions,).
+
+    Example:
+        >>> info = KernelInfo(name="kernel", shape=(2, 1), channel_axis=(1,))
+        >>> noise, removed = energy_losses([np.array([[3.0], [4.0]])], [info], [Action(0.5, 32)])
+        >>> noise.tolist(), removed.tolist()
+        ([0.0], [0.36])
+    """
+    noise, removed, energy = np.zeros(len(actions)), np.zeros(len(actions)), 0.0
+    sparsities = np.array([action.sparsity for action in actions])
+    bits = [action.weight_bits for action in actions]
+    for kernel, info in zip(kernels, infos, strict=True):
+        squares = np.sort(np.square(kernel, dtype=np.float64), axis=None)
+        count = np.minimum(np.rint(sparsities * squares.size).astype(int), squares.size - 1)
+        removed += np.concatenate([[0.0], np.cumsum(squares)])[count]
+        own = {b: rounding_noise(kernel, b, info.channel_axis) for b in set(bits)}
+        noise += squares.sum() * np.array([own[b] for b in bits])
+        energy += squares.sum()
+    unit = energy if energy > 0.0 else 1.0
+    return noise / unit, removed / unit

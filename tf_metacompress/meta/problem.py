@@ -6,10 +6,24 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from tf_metacompress.anatomy import describe, kernel_arrays
+from tf_metacompress.anatomy import (
+    Neighbours,
+    check_keras_model,
+    describe_calls,
+    kernels_of_calls,
+    neighbours,
+    select_compressible,
+    trace,
+)
 from tf_metacompress.errors import invalid, wrong_type
-from tf_metacompress.meta.features import features
-from tf_metacompress.meta.prior import prior_damage
+from tf_metacompress.meta.features import (
+    ActionArrays,
+    action_features,
+    features,
+    layer_features,
+    task_features,
+)
+from tf_metacompress.meta.prior import energy_losses, prior_damage
 from tf_metacompress.policy import (
     Action,
     Allocation,
@@ -145,26 +159,98 @@ def make_problem(
     if not isinstance(budget, Budget):
         raise wrong_type("`budget` must be a Budget.", budget=budget)
     resources = check_resources(budget)
-    layers = describe(model)
+    check_keras_model(model)
+    calls = trace(model)
+    layers = describe_calls(model, calls)
+    kernels = kernels_of_calls(calls)
     profile = device_profile(device)
-    kernels = kernel_arrays(model)
+    infos = select_compressible(layers)
+    check_device(profile, infos, actions)
     table = cost_table(
         layers, kernels, device=profile, actions=actions, latency=latency, resources=resources
     )
-    infos = tuple(info for info in layers if info.compressible)
     limits = table.limits(budget)
-    prior = np.stack([prior_damage(kernels[i.name], i.kernels, table.actions) for i in infos])
-    resource = _tightest(table, limits)
-    room = limits[resource] - table.fixed[resource]
+    arrays = action_arrays(infos, kernels, table, _tightest(table, limits))
     return Problem(
         infos=infos,
         kernels=kernels,
         table=table,
         limits=limits,
-        prior=prior,
-        features=features(infos, table, prior, resource, max(room, 1e-6)),
+        prior=arrays.prior,
+        features=_features(infos, neighbours(calls), arrays, table, limits),
         device=profile.name,
     )
+
+
+def action_arrays(
+    infos: Sequence[LayerInfo],
+    kernels: Mapping[str, tuple[np.ndarray, ...]],
+    table: CostTable,
+    resource: int,
+) -> ActionArrays:
+    """Works out what the weights tell of each action.
+
+    Args:
+        infos: The compressible layers, in execution order.
+        kernels: Their kernels by path, BatchNormalization folded.
+        table: The actions and what each costs.
+        resource: Index of the resource whose cost counts.
+
+    Returns:
+        Prior damage, shares of energy lost, relative cost.
+    """
+    given = [(kernels[info.name], info.kernels, table.actions) for info in infos]
+    losses = [energy_losses(*layer) for layer in given]
+    cost = table.cost[:, :, resource]
+    return ActionArrays(
+        actions=table.actions,
+        prior=np.stack([prior_damage(*layer) for layer in given]),
+        noise=np.stack([noise for noise, _ in losses]),
+        removed=np.stack([removed for _, removed in losses]),
+        relative_cost=cost / np.maximum(cost.max(axis=1, keepdims=True), 1e-12),
+    )
+
+
+def _features(
+    infos: Sequence[LayerInfo],
+    surroundings: Mapping[str, Neighbours],
+    arrays: ActionArrays,
+    table: CostTable,
+    limits: np.ndarray,
+) -> np.ndarray:
+    resource = _tightest(table, limits)
+    room = max(limits[resource] - table.fixed[resource], 1e-6)
+    largest = np.where(table.mask, table.cost[:, :, resource], 0.0).max(axis=1).sum()
+    return features(
+        layer_features(infos, surroundings),
+        action_features(arrays),
+        task_features(room, float(largest), infos),
+    )
+
+
+def check_device(
+    profile: DeviceProfile, infos: Sequence[LayerInfo], actions: Sequence[Action]
+) -> None:
+    """Raises unless a device can run one of the actions on every layer.
+
+    Args:
+        profile: The device.
+        infos: The compressible layers.
+        actions: What may be done to a layer.
+
+    Raises:
+        InvalidArgumentError: Naming the layers without an action, and the bits on both sides.
+    """
+    without = [info for info in infos if not profile.actions(info, actions).any()]
+    if without:
+        raise invalid(
+            "The device must be able to run one of the actions on every layer.",
+            "Give `actions` with bits that it stores, or another device.",
+            device=profile.name,
+            layers=[info.name for info in without],
+            device_bits=sorted({bits for info in without for bits in profile.bits(info.kind)}),
+            action_bits=sorted({action.weight_bits for action in actions}),
+        )
 
 
 def check_actions(actions: Sequence[Action]) -> tuple[Action, ...]:

@@ -1,5 +1,6 @@
 """The loss of a relaxed compressed model, as a function of Φ and of the model's weights."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ class TaskTensors:
         mask: Boolean, shape (layers, actions).
         levels: Levels of each kernel.
         others: The model's non-trainable weights.
+        head_weights: Say of each head of Φ, shape (heads,), or (1,) for equal ones.
     """
 
     features: tf.Tensor
@@ -44,10 +46,11 @@ class TaskTensors:
     mask: tf.Tensor
     levels: tuple[tf.Tensor, ...]
     others: tuple[tf.Tensor, ...]
+    head_weights: tf.Tensor
 
     def flat(self) -> tuple:
         """The fields as a nested tuple of tensors."""
-        return (self.features, self.prior, self.cost, self.mask, self.levels, self.others)
+        return tuple(getattr(self, entry.name) for entry in dataclasses.fields(self))
 
 
 def task_tensors(
@@ -71,6 +74,7 @@ def task_tensors(
         mask=tf.constant(problem.table.mask),
         levels=tuple(tf.constant(a) for a in levels_of(problem.kernels, problem.infos, index)),
         others=tuple(tf.convert_to_tensor(v) for v in model.non_trainable_variables),
+        head_weights=tf.ones([1], dtype),
     )
 
 
@@ -98,6 +102,31 @@ def resolve_loss(task: Task) -> Callable[[Any, Any], tf.Tensor]:
             labels_shape=labels.shape,
         )
     return classification_loss(task.model)
+
+
+def check_inputs(task: Task) -> None:
+    """Raises unless the examples have the shape that the model takes.
+
+    Args:
+        task: A task.
+
+    Raises:
+        InvalidArgumentError: Naming both shapes.
+    """
+    expected = getattr(task.model, "input_shape", None)
+    if not isinstance(expected, tuple) or not expected or isinstance(expected[0], tuple):
+        return
+    given = task.support[0].shape
+    fits = len(given) == len(expected) and all(
+        want in (None, got) for want, got in zip(expected[1:], given[1:], strict=True)
+    )
+    if not fits:
+        raise invalid(
+            "The examples of a task must have the shape that its model takes.",
+            "Give inputs of shape (examples, *model.input_shape[1:]).",
+            inputs=given,
+            model_takes=expected,
+        )
 
 
 def check_labels(task: Task) -> None:
@@ -142,7 +171,9 @@ class RelaxedLoss:
 
     def choice(self, phi: Sequence[tf.Tensor], tensors: TaskTensors) -> tf.Tensor:
         """Relaxed choice of Φ, shape (layers, actions)."""
-        damage = damage_network.apply(tuple(phi), tensors.features, tensors.prior)
+        damage = damage_network.mean_damage(
+            tuple(phi), tensors.features, tensors.prior, tensors.head_weights
+        )
         return relaxed_choice(damage, tensors.cost, 1.0, self.temperature, tensors.mask)
 
     def __call__(
@@ -185,6 +216,33 @@ class RelaxedLoss:
         weights = substitute_kernels(
             (theta, tensors.others), probabilities, self.slots, tensors.levels, self.index
         )
+        return self._at(weights, x, y)
+
+    def at_kernels(
+        self,
+        kernels: Sequence[tf.Tensor],
+        weights: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
+        x: tf.Tensor,
+        y: tf.Tensor,
+    ) -> tf.Tensor:
+        """Computes the loss of the model with given kernels, none of them compressed.
+
+        Args:
+            kernels: In the order of `slots`.
+            weights: The model's trainable and other weights.
+            x: Inputs.
+            y: Labels.
+
+        Returns:
+            Scalar.
+        """
+        trainable, others = map(list, weights)
+        for slot, kernel in zip(self.slots, kernels, strict=True):
+            target = trainable if slot.trainable else others
+            target[slot.index] = kernel
+        return self._at((trainable, others), x, y)
+
+    def _at(self, weights: tuple, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         predictions, _ = self.model.stateless_call(*weights, x, training=False)
         return self.loss(y, predictions)
 

@@ -1,0 +1,97 @@
+"""Adapting Φ to one task: a few gradient steps, then the proposal that recovers best."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_metacompress.errors import NonFiniteLossError
+from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors, adapt
+from tf_metacompress.meta.learner import PreparedTask
+from tf_metacompress.meta.trials import recovery_losses
+from tf_metacompress.policy import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What adapting to one task gave.
+
+    Attributes:
+        policy: The policy of the adapted Φ.
+        losses: Support loss of the relaxed model before each inner step.
+        trials: Loss left after a short fine-tuning under each proposal; the least was taken.
+        compressor: The adapted compressor.
+    """
+
+    policy: Policy
+    losses: tuple[float, ...]
+    trials: Mapping[str, float]
+    compressor: Any
+
+
+def descend_on_support(
+    prepared: PreparedTask, loop: InnerLoop, phi: Tensors, inner_steps: int
+) -> tuple[Groups, tuple[float, ...]]:
+    """Takes inner steps on the whole support set, one compiled step at a time.
+
+    Args:
+        prepared: The task.
+        loop: How long the steps are.
+        phi: Weights of Φ.
+        inner_steps: How many.
+
+    Returns:
+        Φ and the model's weights after the last step, and the loss before each.
+
+    Raises:
+        NonFiniteLossError: When the loss is not finite.
+    """
+    x, y = prepared.full_support()
+    one = replace(loop, inner_steps=1, first_order=True)
+
+    @tf.function
+    def step(groups: Groups) -> tuple[Groups, list[tf.Tensor]]:
+        return adapt(one, prepared.loss, groups, x, y)
+
+    groups, losses = (tuple(phi), prepared.theta), []
+    for number in range(inner_steps):
+        groups, values = step(groups)
+        losses.append(float(values[0]))
+        if not np.isfinite(losses[-1]):
+            raise NonFiniteLossError(
+                "The loss on the support set must stay finite. "
+                f"Received: loss={losses[-1]} at inner step {number}. Lower inner_lr.",
+                meta_step=number,
+                task=None,
+            )
+    return groups, tuple(losses)
+
+
+def choose_by_trial(
+    prepared: PreparedTask, damages: Mapping[str, np.ndarray]
+) -> tuple[str, dict[str, float]]:
+    """Tries the proposal of each table of damages by a short fine-tuning.
+
+    Args:
+        prepared: The task.
+        damages: Name to predicted damage, shape (layers, actions).
+
+    Returns:
+        Name of the one that leaves the least loss, and the loss of each.
+
+    Raises:
+        NonFiniteLossError: When no proposal leaves a finite loss.
+    """
+    choices = {name: prepared.problem.allocate(damage).choice for name, damage in damages.items()}
+    trials = recovery_losses(prepared, choices)
+    finite = {name: loss for name, loss in trials.items() if np.isfinite(loss)}
+    if not finite:
+        raise NonFiniteLossError(
+            "Fine-tuning under one of the proposals must leave a finite loss. "
+            f"Received: losses={trials}. Check the scale of inputs and labels.",
+            meta_step=0,
+            task=None,
+        )
+    return min(finite, key=finite.get), trials
