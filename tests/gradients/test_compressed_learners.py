@@ -44,16 +44,17 @@ class Surrogate:
         within, rounding = affine.straight_through_within, quantization._round_within
 
         def add(x, value):
-            return x + self.constant(value - x)
+            return self.constant(value) + (x - self.constant(x))
 
         def add_inside(x, value, inside):
             inside = self.constant(inside)
             held = self.constant(x)
-            return tf.where(inside, x, held) + self.constant(value - x)
+            return self.constant(value) + (tf.where(inside, x, held) - held)
 
         def add_in_range(num_bits):
             def rounded(x, low, high):
-                inside = (x > low) & (x < high)
+                # The largest value itself is inside, whatever float32 made of the range.
+                inside = (x > low) & ((x - low) * (1.0 - 2.0**-20) < high - low)
                 return add_inside(x, rounding(num_bits)(x, low, high), inside)
 
             return rounded
