@@ -36,7 +36,7 @@ ROWS = Path(__file__).parent / "meta_step_sides/rows.py"
 ORDERS = ("second", "first")
 OURS = ("eager", "graph", "XLA")
 EXTRAS = ("graph, BatchNorm", "graph, int8 + 80 % zeros")
-TORCH = ("vmap", "loop")
+TORCH = ("vmap", "loop", "vmap, one thread", "loop, one thread")
 SIDES = {
     "ours": "ours",
     "one thread": "ours, one thread an operation",

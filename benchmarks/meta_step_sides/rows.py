@@ -143,10 +143,7 @@ class Torch:
 
     @staticmethod
     def prepare():
-        """As many threads as cores."""
-        import torch
-
-        torch.set_num_threads(os.cpu_count())
+        """Each row sets its threads."""
 
     def __init__(self, variant, order, inner_steps):
         import torch
@@ -157,11 +154,12 @@ class Torch:
         for channels in (1, FILTERS, FILTERS, FILTERS):
             blocks += [nn.Conv2d(channels, FILTERS, 3, 2, 1), nn.ReLU()]
         self.torch = torch
+        self.num_threads = 1 if variant.endswith("one thread") else os.cpu_count()
         self.net = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(4 * FILTERS, WAYS))
         self.inner_steps, self.first_order = inner_steps, order == "first"
         self.optimizer = torch.optim.Adam(self.net.parameters(), META_LR)
         self.gradient = torch.func.grad_and_value(
-            self._mapped if variant == "vmap" else self._looped
+            self._mapped if variant.startswith("vmap") else self._looped
         )
         self.batches = [
             [torch.from_numpy(np.moveaxis(a, -1, 2) if a.ndim > 2 else a) for a in make_batch(i)]
@@ -191,6 +189,7 @@ class Torch:
 
     def run(self, num_steps):
         """Takes meta-steps."""
+        self.torch.set_num_threads(self.num_threads)
         for _ in range(num_steps):
             parameters = dict(self.net.named_parameters())
             weights = {name: p.detach() for name, p in parameters.items()}
