@@ -14,7 +14,7 @@ from tf_metacompress.errors import (
 )
 from tf_metacompress.meta import InnerLoop, MetaState, meta_gradient
 from tf_metacompress.meta.inner_loop import adapt
-from tf_metacompress.meta.maml import meta_step
+from tf_metacompress.meta.outer_loop import meta_step
 from tf_metacompress.meta.outer_optimizer import OuterOptimizer
 from tf_metacompress.meta.second_order import check_second_order, require_gradients
 
