@@ -107,12 +107,13 @@ class Benchmark:
     def __init__(self, arguments):
         self.arguments = arguments
         self.data = Data(arguments.data)
-        self.results = {"machine": platform.machine(), "meta_steps": arguments.meta_steps}
+        self.results = {"machine": platform.machine()}
         if arguments.out.exists():
-            found = json.loads(arguments.out.read_text("utf-8"))
-            if found["meta_steps"] != arguments.meta_steps:
-                raise SystemExit(f"{arguments.out} holds rows of {found['meta_steps']} meta-steps.")
-            self.results = found
+            self.results = json.loads(arguments.out.read_text("utf-8"))
+        for shots in arguments.shots:
+            steps = self.results.setdefault(f"meta-steps of {shots} shots", arguments.meta_steps)
+            if steps != arguments.meta_steps:
+                raise SystemExit(f"{arguments.out} holds rows of {steps} meta-steps.")
 
     def row(self, key, measure):
         """Measures a row unless it was measured before, and writes it down."""
