@@ -14,6 +14,7 @@ from tf_metacompress.meta.learners import (
     MetaSGD,
     Reptile,
 )
+from tf_metacompress.meta.meta_training import MetaTraining, Outer, TrainingState
 from tf_metacompress.meta.outer_loop import MetaState, meta_gradient
 
 __all__ = [
@@ -29,6 +30,9 @@ __all__ = [
     "MetaSGD",
     "MetaScore",
     "MetaState",
+    "MetaTraining",
+    "Outer",
     "Reptile",
+    "TrainingState",
     "meta_gradient",
 ]

@@ -9,14 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_metacompress.errors import check_int, check_positive, invalid
+from tf_metacompress.errors import check_int, check_positive
 from tf_metacompress.meta import damage_network, phi_file
 from tf_metacompress.meta.adaptation import Adaptation, choose_by_trial, descend_on_support
 from tf_metacompress.meta.features import NUM_FEATURES
 from tf_metacompress.meta.inner_loop import InnerLoop
-from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
-from tf_metacompress.meta.outer_loop import MetaState, meta_step
-from tf_metacompress.meta.outer_optimizer import OuterOptimizer
+from tf_metacompress.meta.learner import TaskCompiler
+from tf_metacompress.meta.meta_training import MetaTraining, Outer, TrainingState
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, check_actions, make_problem
 from tf_metacompress.meta.variety import bootstrap_weights, varied_twice
 from tf_metacompress.policy import Action, Budget, DeviceProfile, Policy
@@ -182,12 +181,34 @@ class MetaCompressor:
             SecondOrderGradientError: When a model's second-order gradients would be wrong.
             NonFiniteLossError: When a loss becomes infinite or NaN; Φ stays as it was.
         """
-        if not tasks:
-            raise invalid("`tasks` must hold at least one Task.", tasks=tasks)
         check_int("meta_steps", meta_steps, minimum=1)
-        check_int("meta_batch_size", meta_batch_size, minimum=1)
-        check_int("batch_size", batch_size, minimum=1)
-        check_positive("meta_lr", meta_lr)
+        outer = Outer(
+            meta_batch_size=meta_batch_size, meta_lr=meta_lr, batch_size=batch_size, seed=self.seed
+        )
+        training = self.training(tasks, outer, quiet=quiet)
+        history: History = {"support_loss": [], "query_loss": [], "gradient_norm": []}
+        for step in progress(range(meta_steps), description="meta-train", quiet=quiet):
+            metrics = training.step()
+            for key, value in metrics.items():
+                history[key].append(value)
+            if on_step is not None:
+                on_step(step, metrics)
+        self.phi, self.meta_steps = training.phi, self.meta_steps + meta_steps
+        return history
+
+    def training(
+        self, tasks: Sequence[Task], outer: Outer | None = None, *, quiet: bool = True
+    ) -> MetaTraining:
+        """Prepares meta-training that the caller steps, saves and goes on with; see `fit`.
+
+        Args:
+            tasks: Tasks to learn from.
+            outer: How the outer loop steps; None for the defaults and this compressor's seed.
+            quiet: Without a progress bar while the tasks are read.
+
+        Returns:
+            The training. Hand what it has learned back with `at`.
+        """
         compiler = TaskCompiler(self.actions, self.temperature, self.inner_loop)
         prepared = [
             varied_twice(
@@ -195,20 +216,20 @@ class MetaCompressor:
             )
             for index, task in enumerate(progress(tasks, description="read tasks", quiet=quiet))
         ]
-        optimizer = OuterOptimizer(keras.optimizers.Adam(meta_lr), self.phi)
-        state = MetaState(self.phi, optimizer.init())
-        generator = np.random.default_rng(self.seed)
-        history: History = {"support_loss": [], "query_loss": [], "gradient_norm": []}
-        for step in progress(range(meta_steps), description="meta-train", quiet=quiet):
-            chosen = generator.integers(len(prepared), size=meta_batch_size)
-            fns = [_gradient_fn(prepared[i], batch_size, generator) for i in chosen]
-            state, metrics = meta_step(state, optimizer, fns, clip_norm=1.0)
-            for key, value in metrics.items():
-                history[key].append(value)
-            if on_step is not None:
-                on_step(step, metrics)
-        self.phi, self.meta_steps = state.phi, self.meta_steps + meta_steps
-        return history
+        return MetaTraining(prepared, self.phi, outer or Outer(seed=self.seed))
+
+    def at(self, state: TrainingState) -> "MetaCompressor":
+        """Gives the compressor that a state of its training has reached.
+
+        Args:
+            state: A state of `training`.
+
+        Returns:
+            A new compressor; this one stays as it is.
+        """
+        reached = self._with_phi(state.meta.phi)
+        reached.meta_steps = self.meta_steps + state.meta.meta_step
+        return reached
 
     def _with_phi(self, phi: Sequence[tf.Tensor]) -> "MetaCompressor":
         other = MetaCompressor.__new__(MetaCompressor)
@@ -259,11 +280,3 @@ class MetaCompressor:
         compressor.phi = tuple(tf.constant(array) for array in arrays)
         compressor.meta_steps = config["meta_steps"]
         return compressor
-
-
-def _gradient_fn(
-    forms: Sequence[PreparedTask], batch_size: int, generator: np.random.Generator
-) -> Callable:
-    task = forms[generator.integers(len(forms))]
-    batch = task.draw(batch_size, generator)
-    return lambda phi: task.gradient(phi, batch)
