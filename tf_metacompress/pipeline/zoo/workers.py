@@ -1,0 +1,71 @@
+"""Runs a function over many arguments, here or in other processes, through joblib."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import joblib
+
+from tf_metacompress.errors import check_choice, check_int, invalid
+
+BACKENDS: tuple[str, ...] = ("loky", "ray")
+
+
+def check_backend(backend: str) -> None:
+    """Raises unless a backend can be used here.
+
+    Args:
+        backend: "loky" for processes of this machine, "ray" for a Ray cluster.
+
+    Raises:
+        InvalidArgumentError: If there is none of that name, or Ray is not installed.
+    """
+    check_choice("backend", backend, BACKENDS)
+    if backend == "ray":
+        try:
+            from ray.util.joblib import register_ray
+        except ImportError as error:
+            raise invalid(
+                f"The backend 'ray' needs Ray: {error}.",
+                'Install it: pip install "tf_metacompress[ray]".',
+                backend=backend,
+            ) from error
+        register_ray()
+
+
+def run_all(
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+    num_workers: int = 1,
+    backend: str = "loky",
+) -> Iterator[Any]:
+    """Calls a function once for each tuple of arguments.
+
+    Arguments are taken only as fast as workers finish, so they need not all fit in memory.
+
+    Args:
+        function: Importable by name from another process.
+        arguments: Positional arguments of each call.
+        num_workers: Processes; with 1 and "loky" the calls are made in this one.
+        backend: "loky" or "ray". A Ray cluster is used when one is running, else a local one.
+
+    Yields:
+        The results, in the order in which they are done.
+
+    Raises:
+        InvalidArgumentError: If the backend cannot be used.
+    """
+    check_int("num_workers", num_workers, minimum=1)
+    check_backend(backend)
+    if backend == "loky" and num_workers == 1:
+        yield from (function(*each) for each in arguments)
+        return
+    ordered = backend == "ray"  # whose joblib backend knows no other order
+    with joblib.parallel_config("ray") if ordered else nullcontext():
+        parallel = joblib.Parallel(
+            n_jobs=num_workers,
+            pre_dispatch=num_workers,
+            batch_size=1,
+            return_as="list" if ordered else "generator_unordered",
+        )
+        yield from parallel(joblib.delayed(function)(*each) for each in arguments)
