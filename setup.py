@@ -28,6 +28,7 @@ setup(
     keywords="tensorflow keras litert tflite pruning quantization meta-learning maml",
     packages=find_packages(include=["tf_metacompress", "tf_metacompress.*"]),
     include_package_data=True,
+    package_data={"tf_metacompress.meta": ["data/phi.npz", "data/card.json"]},
     python_requires=">=3.11",
     install_requires=[
         "tensorflow>=2.21,<2.22",

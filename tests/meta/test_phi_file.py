@@ -38,7 +38,8 @@ def test_what_was_saved_comes_back(path):
     before, after = trained(), MetaCompressor.load(path)
     for one, other in zip(before.phi, after.phi, strict=True):
         np.testing.assert_array_equal(one, other)
-    for name in ("hidden", "num_heads", "actions", "inner_loop", "temperature", "seed", "meta_steps"):
+    names = ("hidden", "num_heads", "actions", "inner_loop", "temperature", "seed", "meta_steps")
+    for name in names:
         assert getattr(after, name) == getattr(before, name), name
     model, budget = randomize(residual_net()), Budget(size_ratio=0.9)
     assert after.propose(model, budget) == before.propose(model, budget)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from tf_metacompress.atomic import atomic_path
 from tf_metacompress.errors import CorruptFileError
 from tf_metacompress.meta.features import NUM_FEATURES
+from tf_metacompress.meta.inner_loop import InnerLoop
+from tf_metacompress.policy import Action
 
 SCHEMA_VERSION = 2
 
@@ -77,3 +80,38 @@ def load_phi(path: str | Path) -> tuple[list[np.ndarray], dict[str, Any]]:
             f"Received: path={str(path)!r}. It was changed or damaged; take a fresh copy."
         )
     return arrays, header["config"]
+
+
+def configuration(compressor: Any) -> dict[str, Any]:
+    """Gives what besides the weights of Φ makes a compressor, as JSON data.
+
+    Args:
+        compressor: A `MetaCompressor`.
+
+    Returns:
+        The config for `save_phi`.
+    """
+    return {
+        "hidden": list(compressor.hidden),
+        "num_heads": compressor.num_heads,
+        "actions": [asdict(action) for action in compressor.actions],
+        "inner_loop": asdict(compressor.inner_loop),
+        "temperature": compressor.temperature,
+        "seed": compressor.seed,
+        "meta_steps": compressor.meta_steps,
+    }
+
+
+def constructor_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns a config back into arguments of `MetaCompressor`.
+
+    Args:
+        config: What `configuration` gave.
+
+    Returns:
+        Arguments by name.
+    """
+    loop = {**config["inner_loop"], "inner_lr": tuple(config["inner_loop"]["inner_lr"])}
+    given = {key: config[key] for key in ("hidden", "num_heads", "temperature", "seed")}
+    actions = [Action(**action) for action in config["actions"]]
+    return {**given, "actions": actions, "inner_loop": InnerLoop(**loop)}
