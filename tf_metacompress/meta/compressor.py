@@ -1,7 +1,6 @@
 """`MetaCompressor`: proposes policies, adapts to a task, learns from many."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.errors import check_int, check_positive
-from tf_metacompress.meta import damage_network, phi_file
+from tf_metacompress.meta import damage_network, phi_file, pretrained
 from tf_metacompress.meta.adaptation import Adaptation, choose_by_trial, descend_on_support
 from tf_metacompress.meta.features import NUM_FEATURES
 from tf_metacompress.meta.inner_loop import InnerLoop
@@ -39,6 +38,9 @@ class MetaCompressor:
         temperature: Softness of the relaxed choice; the prior's damages are of order one.
         seed: Seed of Φ's weights and of the batches drawn.
 
+    Attributes:
+        card: What a pretrained one was trained on, and what it reached; None of any other.
+
     Example:
         >>> model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(64, name="head")])
         >>> policy = MetaCompressor().propose(model, Budget(size_ratio=0.9))
@@ -64,6 +66,7 @@ class MetaCompressor:
         self.seed = check_int("seed", seed, minimum=0)
         self.phi = damage_network.init_heads(NUM_FEATURES, self.hidden, self.num_heads, self.seed)
         self.meta_steps = 0
+        self.card: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         """Says how much it has learned."""
@@ -234,7 +237,7 @@ class MetaCompressor:
     def _with_phi(self, phi: Sequence[tf.Tensor]) -> "MetaCompressor":
         other = MetaCompressor.__new__(MetaCompressor)
         vars(other).update(vars(self))
-        other.phi = tuple(phi)
+        other.phi, other.card = tuple(phi), None
         return other
 
     def save(self, path: str | Path) -> None:
@@ -243,15 +246,7 @@ class MetaCompressor:
         Args:
             path: File to write, such as "phi.npz".
         """
-        config = {
-            "hidden": list(self.hidden),
-            "num_heads": self.num_heads,
-            "actions": [asdict(action) for action in self.actions],
-            "inner_loop": asdict(self.inner_loop),
-            "temperature": self.temperature,
-            "seed": self.seed,
-            "meta_steps": self.meta_steps,
-        }
+        config = phi_file.configuration(self)
         phi_file.save_phi(path, [tensor.numpy() for tensor in self.phi], config)
 
     @classmethod
@@ -268,15 +263,27 @@ class MetaCompressor:
             CorruptFileError: When the file is damaged or of another version.
         """
         arrays, config = phi_file.load_phi(path)
-        loop = {**config["inner_loop"], "inner_lr": tuple(config["inner_loop"]["inner_lr"])}
-        compressor = cls(
-            hidden=config["hidden"],
-            num_heads=config["num_heads"],
-            actions=[Action(**action) for action in config["actions"]],
-            inner_loop=InnerLoop(**loop),
-            temperature=config["temperature"],
-            seed=config["seed"],
-        )
+        compressor = cls(**phi_file.constructor_arguments(config))
         compressor.phi = tuple(tf.constant(array) for array in arrays)
         compressor.meta_steps = config["meta_steps"]
+        return compressor
+
+    @classmethod
+    def pretrained(cls) -> "MetaCompressor":
+        """Reads the compressor that ships with the package; its `card` says what it learned.
+
+        Returns:
+            The compressor.
+
+        Raises:
+            CorruptFileError: When its file is missing, damaged or of another version.
+
+        Example:
+            >>> compressor = MetaCompressor.pretrained()
+            >>> compressor.card["meta_steps"] == compressor.meta_steps
+            True
+        """
+        card = pretrained.read_card(pretrained.FOLDER)
+        compressor = cls.load(pretrained.FOLDER / pretrained.PHI)
+        compressor.card = card
         return compressor
