@@ -174,6 +174,7 @@ class Benchmark:
             num_shots,
             lambda task: tmc.finalize(tmc.compress(adapted(learner, task), policy)),
             mode,
+            policy if mode == "mixed" else None,
         )
         early = make("MAML", self.arguments.meta_steps, policy)
         for target, source in zip(early.network.weights, learner.network.weights, strict=True):
@@ -198,7 +199,7 @@ class Benchmark:
             "seconds": round(seconds),
         }
 
-    def files(self, num_shots, adapt, mode):
+    def files(self, num_shots, adapt, mode, policy=None):
         """Accuracy of exported files over test tasks, and what making one costs."""
         sampler = self.data.testing(num_shots)
         path = self.arguments.work / f"adapted-{num_shots}.tflite"
@@ -208,7 +209,9 @@ class Benchmark:
             start = time.perf_counter()
             model = adapt(task)
             seconds.append(time.perf_counter() - start)
-            tmc.export_litert(model, path, mode=mode, representative_dataset=task.support[0])
+            tmc.export_litert(
+                model, path, mode=mode, representative_dataset=task.support[0], policy=policy
+            )
             accuracies.append(file_accuracy(path, *task.query))
         return {
             "accuracy": float(np.mean(accuracies)),
