@@ -32,12 +32,24 @@ def show_outcome(run: Callable[..., Any], quiet: bool) -> None:
     from tf_metacompress.pipeline import Outcome, format_outcome
 
     try:
-        outcome = run(announce=_silent if quiet else _say, quiet=quiet)
+        outcome = run(announce=announcer(quiet), quiet=quiet)
     except ParityError as error:
         if isinstance(error.report, Outcome):
             print(f"\n{format_outcome(error.report)}\n", flush=True)
         raise
     print(f"\n{format_outcome(outcome)}")
+
+
+def announcer(quiet: bool) -> Callable[[str], None]:
+    """Gives what prints the lines of stages.
+
+    Args:
+        quiet: Whether to keep silent.
+
+    Returns:
+        Takes a line.
+    """
+    return _silent if quiet else _say
 
 
 def _say(line: str) -> None:

@@ -12,10 +12,11 @@ from tf_metacompress.cli.compress import COMPRESS
 from tf_metacompress.cli.demo import DEMO
 from tf_metacompress.cli.export import EXPORT
 from tf_metacompress.cli.interrupt import insistent_interrupts
+from tf_metacompress.cli.meta_train import META_TRAIN
 from tf_metacompress.cli.noise import known_noise_held_back
 from tf_metacompress.errors import MetacompressError, did_you_mean
 
-COMMANDS: dict[str, Command] = {c.name: c for c in (DEMO, COMPRESS, EXPORT, BENCHMARK)}
+COMMANDS: dict[str, Command] = {c.name: c for c in (DEMO, COMPRESS, EXPORT, BENCHMARK, META_TRAIN)}
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _HELP = ("-h", "--help", "help")
 

@@ -2,13 +2,18 @@
 
 from tf_metacompress.pipeline.zoo.families import FAMILIES, Family, build
 from tf_metacompress.pipeline.zoo.recipes import Entry, Shares
-from tf_metacompress.pipeline.zoo.sources import check_files, load_source, sources_at_hand
+from tf_metacompress.pipeline.zoo.sources import (
+    check_files,
+    load_source,
+    meta_train_sources,
+    sources_at_hand,
+)
 from tf_metacompress.pipeline.zoo.split import (
     META_TEST_FAMILIES,
     META_TEST_RATIOS,
     META_TEST_SOURCES,
     META_TRAIN_FAMILIES,
-    is_held_out,
+    split_of_source,
 )
 from tf_metacompress.pipeline.zoo.trainer import Record
 from tf_metacompress.pipeline.zoo.workers import BACKENDS, check_backend
@@ -29,7 +34,8 @@ __all__ = [
     "build",
     "check_backend",
     "check_files",
-    "is_held_out",
     "load_source",
+    "meta_train_sources",
     "sources_at_hand",
+    "split_of_source",
 ]

@@ -62,7 +62,8 @@ class Entry:
         family: Family of its architecture.
         source: Name of its data.
         variant: Name of the variant of its data.
-        seed: Seed of architecture, weights and data.
+        architecture: Seed of its architecture and first weights; models may share it.
+        seed: Seed of its data and training.
     """
 
     index: int
@@ -70,6 +71,7 @@ class Entry:
     family: str
     source: str
     variant: str
+    architecture: int
     seed: int
 
     @property
@@ -97,7 +99,7 @@ class Shares:
 
 
 def plan_entries(
-    split_name: str, count: int, sources: Mapping[str, Dataset], seed: int
+    split_name: str, count: int, sources: Mapping[str, Dataset], seed: int, sharing: int = 1
 ) -> tuple[Entry, ...]:
     """Decides what the models of a split are; more models begin with the same ones.
 
@@ -108,6 +110,7 @@ def plan_entries(
         count: How many.
         sources: Name to data.
         seed: Seed of the zoo.
+        sharing: Models that share an architecture and a source, and differ in the variant.
 
     Returns:
         The entries.
@@ -128,30 +131,38 @@ def plan_entries(
             "fashion_mnist is for judging, everything else for training.",
             sources=sorted(sources),
         )
-    return tuple(_entry(split_name, index, pairs, named, seed) for index in range(count))
+    draw = _Draw(split_name, pairs, named, seed, sharing)
+    return tuple(draw(index) for index in range(count))
 
 
-def _entry(
-    split_name: str,
-    index: int,
-    pairs: Mapping[str, Sequence[str]],
-    named: Mapping[str, Dataset],
-    seed: int,
-) -> Entry:
-    families = list(pairs)
-    turn, place = divmod(index, len(families))
-    names = pairs[families[place]]
-    source = names[(turn + place) % len(names)]
-    generator = np.random.default_rng([seed, zlib.crc32(split_name.encode()), index])
-    kinds = VARIANTS if len(named[source].input_shape) == 3 else _OF_SERIES
-    return Entry(
-        index=index,
-        split=split_name,
-        family=families[place],
-        source=source,
-        variant=str(generator.choice(list(kinds))),
-        seed=int(generator.integers(2**31)),
-    )
+@dataclass(frozen=True)
+class _Draw:
+    """Decides what the model of a number is."""
+
+    split: str
+    pairs: Mapping[str, Sequence[str]]
+    sources: Mapping[str, Dataset]
+    seed: int
+    sharing: int
+
+    def __call__(self, index: int) -> Entry:
+        families = list(self.pairs)
+        turn, place = divmod(index, len(families))
+        group, member = divmod(turn, self.sharing)
+        names = self.pairs[families[place]]
+        source = names[(group + place) % len(names)]
+        kinds = list(VARIANTS if len(self.sources[source].input_shape) == 3 else _OF_SERIES)
+        key = [self.seed, zlib.crc32(self.split.encode()), place, group]
+        of_group = np.random.default_rng(key)
+        return Entry(
+            index=index,
+            split=self.split,
+            family=families[place],
+            source=source,
+            variant=kinds[(of_group.integers(len(kinds)) + member) % len(kinds)],
+            architecture=int(of_group.integers(2**31)),
+            seed=int(np.random.default_rng([*key, member]).integers(2**31)),
+        )
 
 
 def shares(entry: Entry, data: Dataset) -> Shares:

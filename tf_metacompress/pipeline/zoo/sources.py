@@ -14,6 +14,7 @@ from tf_metacompress.pipeline.datasets import (
     load_dataset,
     load_npz,
 )
+from tf_metacompress.pipeline.zoo.split import split_of_source
 from tf_metacompress.tasks import load_ts
 
 BASIC_MOTIONS = "basic_motions"
@@ -93,6 +94,24 @@ def load_source(name: str, path: str | Path | None = None) -> Dataset:
             at_hand=sources_at_hand(),
         )
     return load_dataset(name)
+
+
+def meta_train_sources(files: Mapping[str, str | Path] | None = None) -> dict[str, Dataset]:
+    """Loads what is meta-trained on: all that is at hand, and the files that the user names.
+
+    Args:
+        files: Name of a source to its file.
+
+    Returns:
+        Name to data, none of it of the meta-test split.
+    """
+    files = dict(files or {})
+    names = dict.fromkeys((*sources_at_hand(), *files))
+    return {
+        name: load_source(name, files.get(name))
+        for name in names
+        if split_of_source(name) == "train"
+    }
 
 
 def _rows(data: Dataset) -> Dataset:

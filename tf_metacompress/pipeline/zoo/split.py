@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tf_metacompress.errors import check_choice, check_int
+from tf_metacompress.errors import check_choice
 from tf_metacompress.pipeline.zoo.families import FAMILIES
 
 SPLITS: tuple[str, ...] = ("train", "test")
@@ -59,16 +59,3 @@ def draw_ratio(generator: np.random.Generator, smallest: float = SMALLEST_RATIO)
         ratio = min(math.exp(generator.uniform(low, math.log(LARGEST_RATIO))), LARGEST_RATIO)
         if kept_apart(ratio):
             return ratio
-
-
-def is_held_out(index: int, every: int) -> bool:
-    """Says whether a model of the training split is kept to validate Φ on while it learns.
-
-    Args:
-        index: Number of the model.
-        every: One of so many is.
-
-    Returns:
-        True for one of every so many, never for the first.
-    """
-    return check_int("index", index, 0) % check_int("every", every, 2) == every - 1

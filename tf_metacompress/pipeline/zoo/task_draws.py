@@ -6,13 +6,13 @@ import keras
 import numpy as np
 
 from tf_metacompress.anatomy import describe, kernel_arrays
+from tf_metacompress.meta.problem import DEFAULT_ACTIONS
 from tf_metacompress.pipeline.zoo.recipes import Entry, Shares
 from tf_metacompress.pipeline.zoo.split import LARGEST_RATIO, META_TEST_RATIOS, draw_ratio
 from tf_metacompress.policy import (
     DEVICES,
     Budget,
     DeviceProfile,
-    action_grid,
     cost_table,
     device,
 )
@@ -50,19 +50,25 @@ def random_device(generator: np.random.Generator) -> DeviceProfile:
     )
 
 
-def smallest_ratio(model: keras.Model, profile: DeviceProfile) -> float:
-    """Works out how small a model can become on a device, all actions of Φ allowed.
+class Reach:
+    """How small a model can become on each device, all actions of Φ allowed.
 
     Args:
-        model: A built model.
-        profile: The device.
-
-    Returns:
-        Gzip bytes of the smallest choice as a share of float32's.
+        model: A built model; it is read once.
     """
-    table = cost_table(describe(model), kernel_arrays(model), device=profile, actions=action_grid())
-    least = np.where(table.mask[:, :, None], table.cost, np.inf).min(axis=1).sum()
-    return float((least + table.fixed[0]) / table.reference["size_bytes"])
+
+    def __init__(self, model: keras.Model) -> None:
+        self._layers, self._kernels = describe(model), kernel_arrays(model)
+        self._known: dict[str, float] = {}
+
+    def __call__(self, profile: DeviceProfile) -> float:
+        """Gives the gzip bytes of the smallest choice as a share of float32's."""
+        if profile.name not in self._known:
+            table = cost_table(self._layers, self._kernels, device=profile, actions=DEFAULT_ACTIONS)
+            least = np.where(table.mask[:, :, None], table.cost, np.inf).min(axis=1).sum()
+            whole = table.reference["size_bytes"]
+            self._known[profile.name] = float((least + table.fixed[0]) / whole)
+        return self._known[profile.name]
 
 
 def draw_tasks(entry: Entry, model: keras.Model, given: Shares, count: int) -> list[Task]:
@@ -101,10 +107,10 @@ def _to_train(
     entry: Entry, model: keras.Model, count: int
 ) -> Iterator[tuple[DeviceProfile, float]]:
     generator = np.random.default_rng([entry.seed, count])
-    found = 0
+    reach, found = Reach(model), 0
     for _ in range(_MOST_DRAWS * count):
         profile = _draw_device(generator)
-        smallest = _ROOM * smallest_ratio(model, profile)
+        smallest = _ROOM * reach(profile)
         if smallest < LARGEST_RATIO:
             found += 1
             yield profile, draw_ratio(generator, smallest)
@@ -119,6 +125,7 @@ def _draw_device(generator: np.random.Generator) -> DeviceProfile:
 
 
 def _to_judge(model: keras.Model) -> Iterator[tuple[DeviceProfile, float]]:
+    reach = Reach(model)
     for profile in DEVICES.values():
-        smallest = smallest_ratio(model, profile)
+        smallest = reach(profile)
         yield from ((profile, ratio) for ratio in META_TEST_RATIOS if ratio >= smallest)

@@ -103,7 +103,7 @@ def train_entry(
     _limit_threads(num_threads)
     begin = time.perf_counter()
     x, y = shares.train
-    model = build(entry.family, x.shape[1:], shares.num_classes, entry.seed)
+    model = build(entry.family, x.shape[1:], shares.num_classes, entry.architecture)
     keras.utils.set_random_seed(entry.seed)
     train(
         model,
@@ -112,7 +112,7 @@ def train_entry(
         description=entry.name,
         callbacks=[_StopWhenGood()],
     )
-    predicted = model.predict(shares.query[0], verbose=0, batch_size=256).argmax(axis=-1)
+    predicted = np.argmax(model(shares.query[0], training=False), axis=-1)
     record = Record(
         entry=entry,
         data=data,

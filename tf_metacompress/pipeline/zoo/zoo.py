@@ -36,7 +36,8 @@ class Zoo:
         sources: Name to `Dataset`; None for all that is at hand without a file.
         seed: Seed of everything.
         train_steps: Most steps of training of a model.
-        tasks_per_model: Tasks made of each model.
+        tasks_per_model: Tasks made of each model of the meta-train split.
+        models_per_architecture: Models that share an architecture, trained on other variants.
 
     Raises:
         InvalidArgumentError: If a number is out of its range, or there are no sources.
@@ -57,6 +58,7 @@ class Zoo:
         seed: int = 0,
         train_steps: int = 300,
         tasks_per_model: int = 6,
+        models_per_architecture: int = 2,
     ) -> None:
         self.folder = Path(folder)
         self.counts = {
@@ -66,6 +68,7 @@ class Zoo:
         self.seed = check_int("seed", seed, minimum=0)
         self.train_steps = check_int("train_steps", train_steps, minimum=1)
         self.tasks_per_model = check_int("tasks_per_model", tasks_per_model, minimum=1)
+        self.sharing = check_int("models_per_architecture", models_per_architecture, minimum=1)
         if sources is None:
             sources = {name: load_source(name) for name in sources_at_hand()}
         if not sources:
@@ -90,7 +93,7 @@ class Zoo:
             InvalidArgumentError: If no source of the split is there.
         """
         check_choice("split", split, SPLITS)
-        return plan_entries(split, self.counts[split], self.sources, self.seed)
+        return plan_entries(split, self.counts[split], self.sources, self.seed, self.sharing)
 
     def shares(self, entry: Entry) -> Shares:
         """Gives the examples of an entry: to train on, support and query."""
