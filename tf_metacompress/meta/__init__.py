@@ -2,6 +2,12 @@
 
 from tf_metacompress.meta.adaptation import Adaptation
 from tf_metacompress.meta.compressor import MetaCompressor
+from tf_metacompress.meta.explanation import (
+    BudgetChange,
+    Explanation,
+    LayerExplanation,
+    Option,
+)
 from tf_metacompress.meta.inner_loop import InnerLoop
 from tf_metacompress.meta.learners import (
     ANIL,
@@ -21,8 +27,11 @@ __all__ = [
     "ANIL",
     "MAML",
     "Adaptation",
+    "BudgetChange",
+    "Explanation",
     "FirstOrderMAML",
     "InnerLoop",
+    "LayerExplanation",
     "MAMLOptions",
     "MetaCompressor",
     "MetaCurvature",
@@ -32,6 +41,7 @@ __all__ = [
     "MetaState",
     "MetaTraining",
     "Outer",
+    "Option",
     "Reptile",
     "TrainingState",
     "meta_gradient",

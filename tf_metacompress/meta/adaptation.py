@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_metacompress.errors import NonFiniteLossError
+from tf_metacompress.errors import NonFiniteLossError, check_int
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors, adapt
-from tf_metacompress.meta.learner import PreparedTask
+from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
+from tf_metacompress.meta.policy_origin import budget_provenance
 from tf_metacompress.meta.trials import recovery_losses
 from tf_metacompress.policy import Policy
+from tf_metacompress.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,3 +97,38 @@ def choose_by_trial(
             task=None,
         )
     return min(finite, key=finite.get), trials
+
+
+def adapt_to_task(compressor: Any, task: Task, inner_steps: int) -> Adaptation:
+    """Does what `MetaCompressor.adapt` says.
+
+    Args:
+        compressor: Whose Φ to start from; it is not changed.
+        task: Model, budget, device and data.
+        inner_steps: Gradient steps, at least 1.
+
+    Returns:
+        The policy, the losses on the way, the trials, and the adapted compressor.
+    """
+    check_int("inner_steps", inner_steps, minimum=1)
+    loop = compressor.inner_loop
+    compiler = TaskCompiler(compressor.actions, compressor.temperature, loop)
+    prepared = compiler.prepare(task)
+    groups, losses = descend_on_support(prepared, loop, compressor.phi, inner_steps)
+    adapted = compressor.with_phi(groups[0])
+    problem = prepared.problem
+    damages = {
+        "adapted": adapted.predict_damage(problem.features, problem.prior),
+        "zero-shot": compressor.predict_damage(problem.features, problem.prior),
+        "prior": problem.prior,
+    }
+    best, trials = choose_by_trial(prepared, damages)
+    policy = problem.policy(
+        damages[best],
+        "phi-adapted",
+        meta_steps=compressor.meta_steps,
+        inner_steps=inner_steps,
+        chosen=best,
+        **budget_provenance(task.budget),
+    )
+    return Adaptation(policy=policy, losses=losses, trials=trials, compressor=adapted)

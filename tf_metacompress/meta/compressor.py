@@ -10,14 +10,18 @@ import tensorflow as tf
 
 from tf_metacompress.errors import check_int, check_positive
 from tf_metacompress.meta import damage_network, phi_file, pretrained
-from tf_metacompress.meta.adaptation import Adaptation, choose_by_trial, descend_on_support
+from tf_metacompress.meta.adaptation import Adaptation, adapt_to_task
+from tf_metacompress.meta.explain import explain
+from tf_metacompress.meta.explanation import Explanation
 from tf_metacompress.meta.features import NUM_FEATURES
 from tf_metacompress.meta.inner_loop import InnerLoop
 from tf_metacompress.meta.learner import TaskCompiler
 from tf_metacompress.meta.meta_training import MetaTraining, Outer, TrainingState
-from tf_metacompress.meta.problem import DEFAULT_ACTIONS, check_actions, make_problem
-from tf_metacompress.meta.variety import bootstrap_weights, varied_twice
-from tf_metacompress.policy import Action, Budget, DeviceProfile, Policy
+from tf_metacompress.meta.policy_origin import budget_provenance
+from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
+from tf_metacompress.meta.problem_checks import check_actions
+from tf_metacompress.meta.variety import varied_tasks
+from tf_metacompress.policy import Action, Budget, DeviceProfile, LatencyTable, Policy
 from tf_metacompress.progress import progress
 from tf_metacompress.tasks import Task
 
@@ -93,7 +97,7 @@ class MetaCompressor:
         budget: Budget,
         device: str | DeviceProfile = "android-arm64",
         *,
-        latency: Any = None,
+        latency: LatencyTable | None = None,
     ) -> Policy:
         """Proposes a policy without any data or training.
 
@@ -112,7 +116,36 @@ class MetaCompressor:
         """
         problem = make_problem(model, budget, device, actions=self.actions, latency=latency)
         damage = self.predict_damage(problem.features, problem.prior)
-        return problem.policy(damage, "phi", meta_steps=self.meta_steps)
+        noted = budget_provenance(budget)
+        return problem.policy(damage, "phi", meta_steps=self.meta_steps, **noted)
+
+    def explain(
+        self,
+        model: keras.Model,
+        policy: Policy,
+        budget: Budget | None = None,
+        device: str | DeviceProfile | None = None,
+        *,
+        latency: LatencyTable | None = None,
+    ) -> Explanation:
+        """Says of each layer what a policy does, what would be next best, and what drove it.
+
+        Args:
+            model: A built Keras 3 model. It is not changed.
+            policy: A policy for it, made by Φ, by a baseline or by hand.
+            budget: What the model may cost; None for what the policy notes, or else what it costs.
+            device: Name or profile; None for what the policy notes, or else android-arm64.
+            latency: Measured latencies, needed for a budget in milliseconds.
+
+        Returns:
+            Data that prints, with `to_json` and `plot`.
+
+        Raises:
+            InvalidArgumentError: If a rule of the policy fits no layer.
+            UnsupportedModelError: When the model has nothing to compress.
+
+        """
+        return explain(self, model, policy, budget, device, latency)
 
     def adapt(self, task: Task, inner_steps: int = 5) -> Adaptation:
         """Takes a few gradient steps on one task, then proposes.
@@ -129,30 +162,11 @@ class MetaCompressor:
             The policy, the losses on the way, the trials, and the adapted compressor.
 
         Raises:
-            InvalidArgumentError: When the data does not fit the model, or its loss on them is not
-                finite.
-            InfeasibleBudgetError: When no policy fits.
+            InvalidArgumentError: When no policy fits, the data does not fit the model, or the
+                model's loss on them is not finite.
             NonFiniteLossError: When the loss becomes infinite or NaN on the way.
         """
-        check_int("inner_steps", inner_steps, minimum=1)
-        prepared = TaskCompiler(self.actions, self.temperature, self.inner_loop).prepare(task)
-        groups, losses = descend_on_support(prepared, self.inner_loop, self.phi, inner_steps)
-        adapted = self._with_phi(groups[0])
-        problem = prepared.problem
-        damages = {
-            "adapted": adapted.predict_damage(problem.features, problem.prior),
-            "zero-shot": self.predict_damage(problem.features, problem.prior),
-            "prior": problem.prior,
-        }
-        best, trials = choose_by_trial(prepared, damages)
-        policy = problem.policy(
-            damages[best],
-            "phi-adapted",
-            meta_steps=self.meta_steps,
-            inner_steps=inner_steps,
-            chosen=best,
-        )
-        return Adaptation(policy=policy, losses=losses, trials=trials, compressor=adapted)
+        return adapt_to_task(self, task, inner_steps)
 
     def fit(
         self,
@@ -197,6 +211,7 @@ class MetaCompressor:
             if on_step is not None:
                 on_step(step, metrics)
         self.phi, self.meta_steps = training.phi, self.meta_steps + meta_steps
+        self.card = None
         return history
 
     def training(
@@ -213,12 +228,8 @@ class MetaCompressor:
             The training. Hand what it has learned back with `at`.
         """
         compiler = TaskCompiler(self.actions, self.temperature, self.inner_loop)
-        prepared = [
-            varied_twice(
-                compiler.prepare(task), bootstrap_weights(self.seed, index, self.num_heads)
-            )
-            for index, task in enumerate(progress(tasks, description="read tasks", quiet=quiet))
-        ]
+        read = progress(tasks, description="read tasks", quiet=quiet)
+        prepared = varied_tasks(map(compiler.prepare, read), self.seed, self.num_heads)
         return MetaTraining(prepared, self.phi, outer or Outer(seed=self.seed))
 
     def at(self, state: TrainingState) -> "MetaCompressor":
@@ -230,11 +241,12 @@ class MetaCompressor:
         Returns:
             A new compressor; this one stays as it is.
         """
-        reached = self._with_phi(state.meta.phi)
+        reached = self.with_phi(state.meta.phi)
         reached.meta_steps = self.meta_steps + state.meta.meta_step
         return reached
 
-    def _with_phi(self, phi: Sequence[tf.Tensor]) -> "MetaCompressor":
+    def with_phi(self, phi: Sequence[tf.Tensor]) -> "MetaCompressor":
+        """Gives a compressor like this one with other weights of Φ, and without a card."""
         other = MetaCompressor.__new__(MetaCompressor)
         vars(other).update(vars(self))
         other.phi, other.card = tuple(phi), None
@@ -279,8 +291,7 @@ class MetaCompressor:
             CorruptFileError: When its file is missing, damaged or of another version.
 
         Example:
-            >>> compressor = MetaCompressor.pretrained()
-            >>> compressor.card["meta_steps"] == compressor.meta_steps
+            >>> MetaCompressor.pretrained().card["size_bytes"] <= 500_000
             True
         """
         card = pretrained.read_card(pretrained.FOLDER)

@@ -15,7 +15,7 @@ from tf_metacompress.anatomy import (
     select_compressible,
     trace,
 )
-from tf_metacompress.errors import invalid, wrong_type
+from tf_metacompress.errors import wrong_type
 from tf_metacompress.meta.features import (
     ActionArrays,
     action_features,
@@ -24,6 +24,7 @@ from tf_metacompress.meta.features import (
     task_features,
 )
 from tf_metacompress.meta.prior import energy_losses, prior_damage
+from tf_metacompress.meta.problem_checks import check_device, check_resources
 from tf_metacompress.policy import (
     Action,
     Allocation,
@@ -55,7 +56,7 @@ class Problem:
         limits: Absolute limit of each resource in the table.
         prior: Prior damage, float64 (layers, actions).
         features: What Φ reads, float64 (layers, actions, features).
-        device: Name of the device.
+        profile: The device.
     """
 
     infos: tuple[LayerInfo, ...]
@@ -64,7 +65,7 @@ class Problem:
     limits: np.ndarray
     prior: np.ndarray
     features: np.ndarray
-    device: str
+    profile: DeviceProfile
 
     @property
     def tightest(self) -> int:
@@ -114,7 +115,9 @@ class Problem:
             _plan(info, self.table.actions[index])
             for info, index in zip(self.infos, choice, strict=True)
         ]
-        return Policy.from_plans(plans, name=name, provenance={"device": self.device, **provenance})
+        return Policy.from_plans(
+            plans, name=name, provenance={"device": self.profile.name, **provenance}
+        )
 
 
 def _plan(info: LayerInfo, action: Action) -> LayerPlan:
@@ -178,7 +181,7 @@ def make_problem(
         limits=limits,
         prior=arrays.prior,
         features=_features(infos, neighbours(calls), arrays, table, limits),
-        device=profile.name,
+        profile=profile,
     )
 
 
@@ -226,72 +229,3 @@ def _features(
         action_features(arrays),
         task_features(room, float(largest), infos),
     )
-
-
-def check_device(
-    profile: DeviceProfile, infos: Sequence[LayerInfo], actions: Sequence[Action]
-) -> None:
-    """Raises unless a device can run one of the actions on every layer.
-
-    Args:
-        profile: The device.
-        infos: The compressible layers.
-        actions: What may be done to a layer.
-
-    Raises:
-        InvalidArgumentError: Naming the layers without an action, and the bits on both sides.
-    """
-    without = [info for info in infos if not profile.actions(info, actions).any()]
-    if without:
-        raise invalid(
-            "The device must be able to run one of the actions on every layer.",
-            "Give `actions` with bits that it stores, or another device.",
-            device=profile.name,
-            layers=[info.name for info in without],
-            device_bits=sorted({bits for info in without for bits in profile.bits(info.kind)}),
-            action_bits=sorted({action.weight_bits for action in actions}),
-        )
-
-
-def check_actions(actions: Sequence[Action]) -> tuple[Action, ...]:
-    """Checks what may be done to a layer.
-
-    Args:
-        actions: The actions.
-
-    Returns:
-        The same, as a tuple.
-
-    Raises:
-        InvalidArgumentError: When there are none, or one removes more than single weights.
-    """
-    actions = tuple(actions)
-    patterns = sorted({action.pattern for action in actions})
-    if patterns != ["unstructured"]:
-        raise invalid(
-            "`actions` must hold at least one Action, all of pattern 'unstructured'.",
-            actions=len(actions),
-            patterns=patterns,
-        )
-    return actions
-
-
-def check_resources(budget: Budget) -> tuple[str, ...]:
-    """Resources that a budget limits.
-
-    Args:
-        budget: The budget.
-
-    Returns:
-        At least one resource.
-
-    Raises:
-        InvalidArgumentError: When it limits the accuracy only.
-    """
-    if not budget.resources:
-        raise invalid(
-            "The budget must limit a size, the multiply-accumulates or the latency.",
-            "Add size_ratio=0.1, for example.",
-            budget=budget,
-        )
-    return budget.resources

@@ -1,5 +1,7 @@
 """How tasks are varied in meta-training, so that heads differ and missing features are known."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from tf_metacompress.meta.learner import PreparedTask
@@ -28,14 +30,22 @@ def bootstrap_weights(seed: int, task: int, num_heads: int) -> np.ndarray:
     return weights
 
 
-def varied_twice(prepared: PreparedTask, head_weights: np.ndarray) -> tuple[PreparedTask, ...]:
-    """Makes a task as the heads that learn from it see it.
+def varied_tasks(
+    prepared: Iterable[PreparedTask], seed: int, num_heads: int
+) -> list[tuple[PreparedTask, ...]]:
+    """Makes each task as the heads that learn from it see it.
 
     Args:
-        prepared: The task.
-        head_weights: How much each head learns from it.
+        prepared: The tasks.
+        seed: Seed of the meta-training.
+        num_heads: Heads of Φ.
 
     Returns:
-        The task without and with features of its support set: `propose` has no data, `adapt` has.
+        Of each task the forms without and with features of its support set: `propose` has no data,
+        `adapt` has.
     """
-    return tuple(prepared.varied(head_weights, known) for known in (False, True))
+    forms = []
+    for index, task in enumerate(prepared):
+        head_weights = bootstrap_weights(seed, index, num_heads)
+        forms.append(tuple(task.varied(head_weights, known) for known in (False, True)))
+    return forms

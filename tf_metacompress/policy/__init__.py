@@ -26,6 +26,7 @@ from tf_metacompress.policy.layer_info import KernelInfo, LayerInfo, WeightStats
 from tf_metacompress.policy.pattern import PatternSpec, input_axis, num_units, parse_pattern
 from tf_metacompress.policy.plan_checks import fitting_sparsity
 from tf_metacompress.policy.policy import Policy
+from tf_metacompress.policy.relaxation import resource_prices
 from tf_metacompress.policy.rules import LayerPlan, Rule
 from tf_metacompress.policy.settling import allow
 from tf_metacompress.policy.size_model import quantized_bytes
@@ -70,6 +71,7 @@ __all__ = [
     "num_units",
     "parse_pattern",
     "quantized_bytes",
+    "resource_prices",
     "storage_notes",
     "stored_form",
     "uniform",

@@ -41,6 +41,41 @@ def survivors(damage: np.ndarray, usage: np.ndarray, room: np.ndarray) -> np.nda
     return kept
 
 
+def resource_prices(
+    damage: np.ndarray, cost: np.ndarray, room: np.ndarray, mask: np.ndarray
+) -> np.ndarray:
+    """Prices each resource: the damage that one more unit of it would save, to first order.
+
+    These are the multipliers λ of the relaxed allocation, which may mix actions of a layer.
+
+    Paper: Sinha, Zoltners 1979, "The multiple-choice knapsack problem".
+
+    Args:
+        damage: Damage of A actions on L layers, shape (L, A).
+        cost: Cost of each action in K resources, shape (L, A, K).
+        room: What the chosen costs may add up to, shape (K,).
+        mask: Bool of shape (L, A), True where the layer may take the action.
+
+    Returns:
+        Damage per unit, float64 of shape (K,), at least 0; zero where the resource is not scarce,
+        or where nothing fits.
+
+    Example:
+        >>> damage, cost = np.array([[0.0, 1.0]]), np.array([[[8.0], [4.0]]])
+        >>> resource_prices(damage, cost, np.array([6.0]), np.ones((1, 2), bool)).tolist()
+        [0.25]
+    """
+    least = np.where(mask[..., None], cost, np.inf).min(axis=1)
+    usage = np.where(mask[..., None], cost - least[:, None], 0.0)
+    left = room - least.sum(axis=0)
+    unit = np.where(np.isfinite(left) & (left > 0.0), left, 1.0)
+    share = np.where(np.isfinite(left), left / unit, usage.sum() + 1.0)
+    shifted = np.where(mask, damage - np.where(mask, damage, np.inf).min(axis=1)[:, None], np.inf)
+    scale = float(shifted[mask].max()) or 1.0
+    prices = _prices(shifted / scale, usage / unit, share)
+    return np.zeros(len(unit)) if prices is None else prices * scale / unit
+
+
 def _prices(damage: np.ndarray, usage: np.ndarray, room: np.ndarray) -> np.ndarray | None:
     """Prices the K resources by the dual of the linear relaxation; None when it has no solution."""
     layer, action = np.nonzero(np.isfinite(damage))
