@@ -130,20 +130,19 @@ def meta_train(
             sources=sources,
             seed=settings.seed,
             train_steps=settings.train_steps,
-            tasks_per_model=settings.tasks_per_model,
             models_per_architecture=settings.models_per_architecture,
         )
         learned = _train_zoo(zoo, settings, announce, quiet)
         held_out = _held_out(learned)
         to_learn = [entry for entry in learned if entry not in held_out]
         announce(f"tasks … of {len(to_learn)} models, {len(held_out)} more held out")
-        tasks = _tasks_of(zoo, to_learn, "make tasks", quiet)
+        tasks = _tasks_of(zoo, to_learn, settings.tasks_per_model, quiet)
         compressor = MetaCompressor(seed=settings.seed)
         outer = Outer(
             meta_batch_size=settings.meta_batch_size, meta_lr=settings.meta_lr, seed=settings.seed
         )
         training = compressor.training(tasks, outer, quiet=quiet)
-        chosen = [zoo.tasks_of(entry)[0] for entry in held_out[:_MOST_TO_VALIDATE]]
+        chosen = [zoo.tasks_of(entry, 1)[0] for entry in held_out[:_MOST_TO_VALIDATE]]
         run = _Run(
             folder=folder,
             key=_key(tasks, outer, [zoo.record(entry) for entry in learned]),
@@ -195,9 +194,9 @@ def _held_out(learned: Sequence[Entry]) -> list[Entry]:
     return held_out if len(held_out) < len(learned) else []
 
 
-def _tasks_of(zoo: Zoo, entries: Sequence[Entry], description: str, quiet: bool) -> list[Task]:
-    bar = tqdm(entries, desc=description, leave=False, disable=True if quiet else None)
-    return [task for entry in bar for task in zoo.tasks_of(entry)]
+def _tasks_of(zoo: Zoo, entries: Sequence[Entry], per_model: int, quiet: bool) -> list[Task]:
+    bar = tqdm(entries, desc="make tasks", leave=False, disable=True if quiet else None)
+    return [task for entry in bar for task in zoo.tasks_of(entry, per_model)]
 
 
 def _key(tasks: Sequence[Task], outer: Outer, records: Sequence[Record]) -> str:

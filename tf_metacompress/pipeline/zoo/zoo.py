@@ -36,7 +36,6 @@ class Zoo:
         sources: Name to `Dataset`; None for all that is at hand without a file.
         seed: Seed of everything.
         train_steps: Most steps of training of a model.
-        tasks_per_model: Tasks made of each model of the meta-train split.
         models_per_architecture: Models that share an architecture, trained on other variants.
 
     Raises:
@@ -57,7 +56,6 @@ class Zoo:
         sources: Mapping[str, Dataset] | None = None,
         seed: int = 0,
         train_steps: int = 300,
-        tasks_per_model: int = 6,
         models_per_architecture: int = 2,
     ) -> None:
         self.folder = Path(folder)
@@ -67,7 +65,6 @@ class Zoo:
         }
         self.seed = check_int("seed", seed, minimum=0)
         self.train_steps = check_int("train_steps", train_steps, minimum=1)
-        self.tasks_per_model = check_int("tasks_per_model", tasks_per_model, minimum=1)
         self.sharing = check_int("models_per_architecture", models_per_architecture, minimum=1)
         if sources is None:
             sources = {name: load_source(name) for name in sources_at_hand()}
@@ -169,12 +166,19 @@ class Zoo:
         return keras.models.load_model(self._path(entry, ".keras"), compile=False)
 
     def tasks(
-        self, split: str, *, num_workers: int = 1, backend: str = "loky", quiet: bool = True
+        self,
+        split: str,
+        *,
+        per_model: int = 6,
+        num_workers: int = 1,
+        backend: str = "loky",
+        quiet: bool = True,
     ) -> list[Task]:
         """Makes the tasks of a split, training what is not trained yet.
 
         Args:
             split: "train" or "test".
+            per_model: Tasks of each model of the meta-train split, at least 1.
             num_workers: Processes that train at the same time.
             backend: "loky" or "ray".
             quiet: Without progress bars.
@@ -189,7 +193,7 @@ class Zoo:
         tasks = []
         for record in records:
             if record.learned:
-                tasks += self.tasks_of(record.entry)
+                tasks += self.tasks_of(record.entry, per_model)
         if not tasks:
             raise invalid(
                 f"No model of the {split} split learned.",
@@ -199,16 +203,18 @@ class Zoo:
             )
         return tasks
 
-    def tasks_of(self, entry: Entry) -> list[Task]:
+    def tasks_of(self, entry: Entry, per_model: int = 6) -> list[Task]:
         """Makes the tasks of one trained model.
 
         Args:
             entry: Its entry.
+            per_model: How many, of a model of the meta-train split.
 
         Returns:
             The tasks; equal for equal seeds.
         """
-        return draw_tasks(entry, self.model(entry), self.shares(entry), self.tasks_per_model)
+        count = check_int("per_model", per_model, minimum=1)
+        return draw_tasks(entry, self.model(entry), self.shares(entry), count)
 
     def _path(self, entry: Entry, suffix: str) -> Path:
         return self.folder / f"{entry.name}{suffix}"
