@@ -55,7 +55,7 @@ setup(
             "ruff>=0.17,<0.18",
         ],
         "ray": ["ray>=2.60,<3"],
-        "benchmarks": ["torch>=2.15,<3"],
+        "benchmarks": ["torch>=2.15,<3", "optuna>=5,<6"],
         # Only pre-releases exist; naming one lets pip choose among them.
         "micro": ["tflite-micro>=0.dev20261023182759"],
     },

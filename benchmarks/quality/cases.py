@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from tf_metacompress.policy import DeviceProfile, device
 
 RATIOS = (0.25, 0.10, 0.05, 0.03)
+SMALL_REACHES = 0.10
 CONV_INT4 = replace(
     device("cortex-m"),
     name="conv-int4",
@@ -25,11 +26,13 @@ class ModelSpec:
         family: Family of the zoo.
         build_seed: Seed that draws the architecture.
         seed: Seed of the data split, of training and of fine-tuning.
+        smallest: The smallest ratio that its file can become.
     """
 
     family: str
     build_seed: int
     seed: int
+    smallest: float = min(RATIOS)
 
     @property
     def name(self):
@@ -57,7 +60,7 @@ class Plan:
     """How much of everything a run does.
 
     Attributes:
-        models_per_family: Architectures of each family and seed.
+        models_per_family: Architectures of each family and seed; the last of several is small.
         ratios: Exported gzip bytes as a share of those of the float32 file.
         devices: Names in `DEVICES`.
         seeds: Each has architectures, split and draws of its own.
@@ -101,5 +104,6 @@ def make_cases(plan, specs):
         Case(spec, ratio, name, searched=(m + r + 2 * d) % 4 == 0)
         for m, spec in enumerate(specs)
         for r, ratio in enumerate(plan.ratios)
+        if ratio >= spec.smallest
         for d, name in enumerate(plan.devices)
     ]

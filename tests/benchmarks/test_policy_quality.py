@@ -13,7 +13,7 @@ from tf_metacompress.anatomy import describe
 from tf_metacompress.errors import InfeasibleBudgetError
 from tf_metacompress.policy import Budget
 
-SPECS = [cases.ModelSpec(f"f{i % 2}", i, i // 6) for i in range(12)]
+SPECS = [cases.ModelSpec(f"f{i % 2}", i, i // 6, 0.10 if i % 6 > 3 else 0.03) for i in range(12)]
 
 
 def row(case, method, accuracy, ratio=0.1, model=None):
@@ -34,7 +34,7 @@ def row(case, method, accuracy, ratio=0.1, model=None):
 
 def test_the_full_form_is_large_enough():
     found = cases.make_cases(cases.FULL, SPECS)
-    assert len(found) == len({case.name for case in found}) == 96
+    assert len(found) == len({case.name for case in found}) == 80
     assert {case.spec.seed for case in found} == {0, 1}
 
 
@@ -42,9 +42,10 @@ def test_searches_run_on_a_stratified_quarter():
     found = cases.make_cases(cases.FULL, SPECS)
     searched = [case for case in found if case.searched]
     assert 4 * len(searched) == len(found)
-    for key in (lambda c: c.ratio, lambda c: c.device, lambda c: c.spec):
-        counts = [sum(key(case) == value for case in searched) for value in map(key, found)]
-        assert len(set(counts)) == 1
+    for key in (lambda c: c.ratio, lambda c: c.device, lambda c: c.spec, lambda c: c.spec.family):
+        for value in {key(case) for case in found}:
+            among = [case.searched for case in found if key(case) == value]
+            assert len(among) / 8 <= sum(among) <= len(among) / 2
 
 
 def test_wins_ties_and_gains():
