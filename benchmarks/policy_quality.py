@@ -38,6 +38,9 @@ def _arguments():
     parser.add_argument("--data", type=Path, help="an .npz file instead of Fashion-MNIST")
     parser.add_argument("--phi", type=Path, help="a file of Φ; else the one that ships")
     parser.add_argument("--phi-ablated", type=Path, help="a file of Φ trained without MAML")
+    parser.add_argument(
+        "--devices-table", action="store_true", help="also policies made for the other device"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--work", type=Path, default=Path("build/policy_quality"))
     parser.add_argument("--out", type=Path, help="JSON file; .md and .png are put beside it")
@@ -57,7 +60,15 @@ def _run_case(case, plan, folder, arguments):
     """Measures in a process of its own what a case lacks; gives its rows."""
     from quality.cases import DEVICES
     from quality.judge import measure
-    from quality.methods import ABLATED, ADAPTED, ZERO_SHOT, Setup, methods_of, phi_identity
+    from quality.methods import (
+        ABLATED,
+        ADAPTED,
+        FOREIGN,
+        ZERO_SHOT,
+        Setup,
+        methods_of,
+        phi_identity,
+    )
     from quality.models import halves, load_data, split_off, trained
     from quality.store import Store
     from quality.trial import clear
@@ -65,10 +76,10 @@ def _run_case(case, plan, folder, arguments):
     clear()
     parent, store = os.getppid(), Store(folder / "rows")
     ours = phi_identity(arguments.phi)
-    made_with = {ZERO_SHOT: ours, ADAPTED: ours}
+    made_with = dict.fromkeys((ZERO_SHOT, ADAPTED, FOREIGN), ours)
     if arguments.phi_ablated:
         made_with[ABLATED] = phi_identity(arguments.phi_ablated)
-    names = methods_of(case, arguments.phi_ablated is not None)
+    names = methods_of(case, arguments.phi_ablated is not None, arguments.devices_table)
     rows = {name: store.find(case.name, name, made_with.get(name, "")) for name in names}
     if arguments.report or all(rows.values()):
         return [row for row in rows.values() if row]
@@ -138,7 +149,7 @@ def _estimate(rows, models):
     return costs, sum(
         sum(costs.get(name, (0.0, 0.0)))
         for case in make_cases(FULL, specs)
-        for name in methods_of(case, ablated=False)
+        for name in methods_of(case, ablated=False, foreign=False)
     )
 
 
@@ -162,10 +173,11 @@ def main():
         rows = [row for found in _measured(pool, jobs, "case") for row in found]
     if not rows:
         raise SystemExit(f"Nothing is measured in {folder} yet.")
-    from quality.methods import phi_identity
+    from quality.methods import load_phi, phi_identity
     from quality.report import build, markdown, publish
 
-    used = arguments.phi.name if arguments.phi else "shipped, or untrained where none ships"
+    name = arguments.phi.name if arguments.phi else "as shipped"
+    used = f"{name}, {load_phi(arguments.phi)}"
     found = build(rows, plan, {"used": used, "sha256": phi_identity(arguments.phi)})
     results = Path(__file__).parent / "results/policy_quality.json"
     publish(found, arguments.out or (folder / "quick.json" if arguments.quick else results))

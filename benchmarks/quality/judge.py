@@ -7,10 +7,10 @@ import keras
 from tf_metacompress.anatomy import copy_model, describe
 from tf_metacompress.callbacks import MetaCompress
 from tf_metacompress.deploy import export_litert
-from tf_metacompress.errors import InfeasibleBudgetError
+from tf_metacompress.errors import MetacompressError
 from tf_metacompress.pipeline.candidates import litert_accuracy, representative
 from tf_metacompress.pipeline.training import Training, train
-from tf_metacompress.policy import Budget
+from tf_metacompress.policy import Budget, Policy, Rule
 
 from .methods import METHODS
 
@@ -59,11 +59,13 @@ def measure(name, setup, reference, data, case, plan, scratch):
             "seconds": time.perf_counter() - begin + extra[0],
             "cpu_seconds": time.process_time() - begin_cpu + extra[1],
             "evaluations": proposal.evaluations,
+            **proposal.notes,
         }
         begin_cpu = time.process_time()
         row |= _within_budget(proposal, setup.model, data, limit, plan, scratch, case.spec.seed)
-    except InfeasibleBudgetError as error:
-        return row | {"infeasible": str(error)}
+    except MetacompressError as error:
+        # A method that finds no policy is a result of the table.
+        return row | {"no_policy": f"{type(error).__name__}: {error}"}
     row["judge_cpu_seconds"] = time.process_time() - begin_cpu
     row["drop"] = reference["accuracy"] - row["accuracy"]
     return row
@@ -72,8 +74,6 @@ def measure(name, setup, reference, data, case, plan, scratch):
 def warm_up(setup):
     """Compiles the short trial; seconds and processor seconds of the first time, kept."""
     if not hasattr(setup, "compile_seconds"):
-        from tf_metacompress.policy import Policy, Rule
-
         begin, begin_cpu = time.perf_counter(), time.process_time()
         setup.trial(Policy([Rule("*", weight_bits=8)]))
         first = (time.perf_counter() - begin, time.process_time() - begin_cpu)

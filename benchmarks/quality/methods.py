@@ -1,7 +1,7 @@
 """The methods: each makes a policy for a case from the same model, budget, device and data."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from tf_metacompress import MetaCompressor, Task, baselines
 from tf_metacompress.errors import InfeasibleBudgetError
 from tf_metacompress.policy import DeviceProfile
 
+from .cases import DEVICES
 from .search import BITS, Space, optuna_search, random_policy, random_search
 from .trial import ShortTrial
 
 ADAPTED, ZERO_SHOT, ABLATED = "Φ adapted", "Φ zero-shot", "Φ without MAML"
+FOREIGN = "Φ zero-shot, made for the other device"
 SEARCHES = ("Optuna TPE", "random search")
 INNER_STEPS = 5
 
@@ -57,6 +59,7 @@ class Proposal:
     evaluations: int
     again: object
     compiled_trial: bool = False
+    notes: dict = field(default_factory=dict)
 
 
 def load_phi(path):
@@ -165,6 +168,22 @@ def _adapted(attribute, setup, budget):
     return Proposal(make(budget), evaluations[0], make)
 
 
+def _foreign(setup, budget):
+    """Φ's policy for the other device: widths that this one lacks widened, then scaled to fit."""
+    other = next(p for name, p in DEVICES.items() if name != setup.profile.name)
+    policy = load_phi(setup.phi).propose(setup.model, budget, other)
+    space = Space(setup.model, budget, setup.profile)
+    plans = policy.resolve(space.infos)
+    bits = [space.allowed(layer, plan.weight_bits) for layer, plan in enumerate(plans)]
+    used = 1.0 + space.excess([plan.sparsity for plan in plans], bits)
+
+    def make(limit):
+        there = Space(setup.model, limit, setup.profile)
+        return there.policy(*there.coordinates(policy), FOREIGN)
+
+    return Proposal(make(budget), 0, make, notes={"budget_used_as_it_was": used})
+
+
 METHODS = {
     "uniform": partial(_best_bits, baselines.uniform),
     "ERK": partial(_best_bits, baselines.erk),
@@ -175,6 +194,7 @@ METHODS = {
     ZERO_SHOT: partial(_zero_shot, "phi"),
     ADAPTED: partial(_adapted, "phi"),
     ABLATED: partial(_adapted, "ablated"),
+    FOREIGN: _foreign,
     "random policy": _random,
     SEARCHES[1]: _random_search,
     SEARCHES[0]: _optuna,
@@ -182,12 +202,13 @@ METHODS = {
 ON_A_QUARTER = ("random policy", *SEARCHES)
 
 
-def methods_of(case, ablated):
+def methods_of(case, ablated, foreign):
     """Names of the methods that a case is measured with.
 
     Args:
         case: The case.
         ablated: Whether there is a Φ trained without MAML.
+        foreign: Whether policies made for the other device are measured too.
 
     Returns:
         Names in the order of `METHODS`.
@@ -195,5 +216,7 @@ def methods_of(case, ablated):
     return [
         name
         for name in METHODS
-        if (case.searched or name not in ON_A_QUARTER) and (ablated or name != ABLATED)
+        if (case.searched or name not in ON_A_QUARTER)
+        and (ablated or name != ABLATED)
+        and (foreign or name != FOREIGN)
     ]

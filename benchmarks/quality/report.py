@@ -8,8 +8,8 @@ import numpy as np
 
 from tf_metacompress.atomic import write_json, write_text
 
-from .methods import ABLATED, ADAPTED, METHODS, ON_A_QUARTER, ZERO_SHOT
-from .scoring import by_case, compare, hard_cases, summarise, unfitted
+from .methods import ABLATED, ADAPTED, FOREIGN, METHODS, ON_A_QUARTER, ZERO_SHOT
+from .scoring import by_case, compare, hard_cases, mean_of, summarise, unfitted
 
 
 def build(rows, plan, phi):
@@ -38,6 +38,7 @@ def build(rows, plan, phi):
         "all": summarise(rows, everywhere),
         "hard": summarise([row for row in rows if row["case"] in hard], everywhere),
         "searched": summarise(searched, present),
+        "devices": devices_table(rows),
         "comparisons": {
             ours: {
                 other: compare(rows, ours, other)
@@ -49,6 +50,20 @@ def build(rows, plan, phi):
         },
         "rows": [{k: v for k, v in row.items() if k != "plans"} for row in rows],
     }
+
+
+def devices_table(rows):
+    """What a policy made for the other device costs and loses, by device; empty if not measured."""
+    found = {}
+    for device in sorted({row["device"] for row in rows if row["method"] == FOREIGN}):
+        here = [row for row in rows if row["device"] == device]
+        foreign = [row for row in here if "accuracy" in row and row["method"] == FOREIGN]
+        if foreign:
+            found[device] = {
+                "budget_used_as_it_was": mean_of(foreign, "budget_used_as_it_was"),
+                "own_against_it": compare(here, ZERO_SHOT, FOREIGN),
+            }
+    return found
 
 
 def markdown(found):
@@ -76,6 +91,8 @@ def markdown(found):
         f"{ours} against each:\n\n{_comparisons(table)}"
         for ours, table in found["comparisons"].items()
     ]
+    if found["devices"]:
+        parts.append(f"Policies made for the other device:\n\n{_devices(found['devices'])}")
     if found["no_policy_fits"]:
         misses = ", ".join(f"{name} {count}" for name, count in found["no_policy_fits"].items())
         parts.append(f"Cases for which a method found no policy: {misses}.")
@@ -110,6 +127,18 @@ def _comparisons(table):
     for other, entry in table.items():
         cells = [other, str(entry["cases"]), _points(entry["win_rate"])]
         lines.append(f"| {' | '.join([*cells, _points(entry['gain'], signed=True)])} |")
+    return "\n".join(lines)
+
+
+def _devices(table):
+    lines = [
+        "| used on | budget it takes as it was, % | its own wins, % | its own gains, points |",
+        "|---|---|---|---|",
+    ]
+    for device, entry in table.items():
+        own = entry["own_against_it"]
+        cells = [device, _points(entry["budget_used_as_it_was"]), _points(own["win_rate"])]
+        lines.append(f"| {' | '.join([*cells, _points(own['gain'], signed=True)])} |")
     return "\n".join(lines)
 
 

@@ -139,6 +139,6 @@ def unfitted(rows):
     """How many cases each method found no policy for."""
     found = {}
     for row in rows:
-        if "infeasible" in row:
+        if "no_policy" in row:
             found[row["method"]] = found.get(row["method"], 0) + 1
     return found

@@ -51,7 +51,7 @@ def test_searches_run_on_a_stratified_quarter():
 def test_wins_ties_and_gains():
     rows = [row("a", "x", 0.8), row("a", "y", 0.7), row("b", "x", 0.5), row("b", "y", 0.5)]
     rows += [row("c", "x", 0.2), row("c", "y", 0.6), row("d", "x", 0.9)]
-    rows += [row("e", "x", 0.9), {"case": "e", "method": "y", "infeasible": "too small"}]
+    rows += [row("e", "x", 0.9), {"case": "e", "method": "y", "no_policy": "too small"}]
     found = scoring.compare(rows, "x", "y")
     assert found["cases"] == 3
     assert found["win_rate"]["mean"] == pytest.approx(0.5)
@@ -95,7 +95,7 @@ def test_means_are_taken_over_cases_that_all_measured():
 
 def test_a_case_is_hard_when_uniform_loses_three_points_or_cannot_fit():
     rows = [row("a", "uniform", 0.88), row("b", "uniform", 0.865), row("b", "x", 0.9)]
-    rows.append({"case": "c", "method": "uniform", "infeasible": "too small"})
+    rows.append({"case": "c", "method": "uniform", "no_policy": "too small"})
     assert scoring.hard_cases(rows) == {"b", "c"}
 
 
