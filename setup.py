@@ -41,6 +41,7 @@ setup(
         "numpy>=2.4,<2.5",
         "scipy>=1.17,<2",
         "scikit-learn>=1.9,<2",
+        "joblib>=1.6,<2",
         "matplotlib>=3.11,<4",
         "tqdm>=4.70,<5",
         "pillow>=10,<14",

@@ -55,7 +55,7 @@ class MetaTrainSettings:
     train_steps: int = 300
     tasks_per_model: int = 6
     models_per_architecture: int = 2
-    checkpoint_every: int = 10
+    checkpoint_every: int = 1
     validate_every: int = 100
     num_workers: int = 1
     backend: str = "loky"

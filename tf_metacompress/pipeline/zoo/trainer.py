@@ -123,12 +123,13 @@ def train_entry(
         macs=count_macs(model),
         seconds=time.perf_counter() - begin,
     )
-    stored = _stored(model)
+    content = stored(model)
     keras.backend.clear_session()
-    return stored, record
+    return content, record
 
 
-def _stored(model: keras.Model) -> bytes:
+def stored(model: keras.Model) -> bytes:
+    """Gives a model as the bytes of a .keras file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)

@@ -1,13 +1,13 @@
 """Runs a function over many arguments, here or in other processes, through joblib."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import joblib
 
 from tf_metacompress.errors import check_choice, check_int, invalid
 
+_IDLE_S = 30
 BACKENDS: tuple[str, ...] = ("loky", "ray")
 
 
@@ -61,7 +61,9 @@ def run_all(
         yield from (function(*each) for each in arguments)
         return
     ordered = backend == "ray"  # whose joblib backend knows no other order
-    with joblib.parallel_config("ray") if ordered else nullcontext():
+    # Idle workers go soon, as each holds the memory of a TensorFlow of its own.
+    idle = {} if ordered else {"idle_worker_timeout": _IDLE_S}
+    with joblib.parallel_config(backend, **idle):
         parallel = joblib.Parallel(
             n_jobs=num_workers,
             pre_dispatch=num_workers,
