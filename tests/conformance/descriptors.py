@@ -63,6 +63,41 @@ def meta_compressor_state(compressor: MetaCompressor) -> Any:
     return weights, compressor.hidden, compressor.actions, compressor.temperature
 
 
+def make_option() -> meta.Option:
+    return meta.Option(sparsity=0.5, weight_bits=8, damage=0.2, deviation=0.01, cost=100.0)
+
+
+def make_layer_explanation() -> meta.LayerExplanation:
+    return meta.LayerExplanation(
+        layer="head",
+        kind="Dense",
+        choice=make_option(),
+        runner_up=None,
+        drivers=policy.frozen_mapping.FrozenMapping({"prior": 0.1}),
+    )
+
+
+def make_budget_change() -> meta.BudgetChange:
+    layers = policy.frozen_mapping.FrozenMapping({"head": "50%/8 bit → 0%/8 bit"})
+    return meta.BudgetChange(amount=1024.0, damage_change=-0.2, layers=layers)
+
+
+def make_explanation() -> meta.Explanation:
+    return meta.Explanation(
+        policy="phi",
+        device="android-arm64",
+        resource="size_bytes",
+        limit=2000.0,
+        cost=1900.0,
+        price=1e-4,
+        damage=0.2,
+        least_damage=0.2,
+        layers=(make_layer_explanation(),),
+        more=make_budget_change(),
+        less=None,
+    )
+
+
 def make_layer_info() -> policy.LayerInfo:
     return policy.LayerInfo(
         name="head",
@@ -233,6 +268,10 @@ DESCRIPTORS: dict[type, Descriptor] = {
     callbacks.MetaCompress: Descriptor(
         lambda: callbacks.MetaCompress(policy.Budget(size_ratio=0.1), support=ARRAYS)
     ),
+    meta.BudgetChange: Descriptor(make_budget_change),
+    meta.Explanation: Descriptor(make_explanation),
+    meta.LayerExplanation: Descriptor(make_layer_explanation),
+    meta.Option: Descriptor(make_option),
     MetaCompressor: Descriptor(
         lambda: MetaCompressor(hidden=(4,), seed=1), state=meta_compressor_state
     ),

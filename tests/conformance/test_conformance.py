@@ -18,7 +18,15 @@ from tests.conformance import descriptors
 from tests.conformance.descriptors import DESCRIPTORS
 from tests.fresh_python import run_script
 
-PUBLIC_MODULES = ("callbacks", "meta.learners", "policy", "tasks", "schedules", "wrappers")
+PUBLIC_MODULES = (
+    "callbacks",
+    "meta.explanation",
+    "meta.learners",
+    "policy",
+    "tasks",
+    "schedules",
+    "wrappers",
+)
 
 
 def public_names(module):

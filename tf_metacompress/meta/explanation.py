@@ -10,6 +10,8 @@ from tf_metacompress.policy import strict_json
 from tf_metacompress.policy.frozen_mapping import FrozenMapping
 from tf_metacompress.text_table import lay_out
 
+__all__ = ["BudgetChange", "Explanation", "LayerExplanation", "Option"]
+
 _KIB = 1024.0
 _HEADINGS = ("layer", "choice", "runner-up", "driven by", "damage", "± ", "other", "± ", "KiB")
 _NUM_LEFT = 4
