@@ -2,7 +2,7 @@
 
 pip install ".[benchmarks]"
 python benchmarks/policy_quality.py --quick            # 4 cases, about five minutes on two cores
-python benchmarks/policy_quality.py --phi phi.npz      # 80 cases, at most three hours
+python benchmarks/policy_quality.py --phi phi.npz      # 56 cases, about three hours
 python benchmarks/policy_quality.py --report           # the table of what is measured so far
 
 Models of the families that Φ does not learn from (inverted residuals and squeeze-excite, depthwise
@@ -79,7 +79,7 @@ def _run_case(case, plan, folder, arguments):
     made_with = dict.fromkeys((ZERO_SHOT, ADAPTED, FOREIGN), ours)
     if arguments.phi_ablated:
         made_with[ABLATED] = phi_identity(arguments.phi_ablated)
-    names = methods_of(case, arguments.phi_ablated is not None, arguments.devices_table)
+    names = methods_of(case, plan, arguments.phi_ablated is not None, arguments.devices_table)
     rows = {name: store.find(case.name, name, made_with.get(name, "")) for name in names}
     if arguments.report or all(rows.values()):
         return [row for row in rows.values() if row]
@@ -145,11 +145,11 @@ def _estimate(rows, models):
             each = sum(row["judge_cpu_seconds"] for row in own) / len(own)
             costs[name] = (policy, each)
             print(f"{name}: {policy:.1f} s for the policy, {each:.1f} s to judge it")
-    specs = models[:1] * 10
+    specs = models[:1] * 14  # as many cases as 12 large and 4 small models have
     return costs, sum(
         sum(costs.get(name, (0.0, 0.0)))
         for case in make_cases(FULL, specs)
-        for name in methods_of(case, ablated=False, foreign=False)
+        for name in methods_of(case, FULL, ablated=False, foreign=False)
     )
 
 

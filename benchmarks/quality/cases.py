@@ -67,15 +67,17 @@ class Plan:
         train_steps: Steps that train each model.
         tuning_steps: Steps that fine-tune each compressed model.
         evaluations: Short trials of each search.
+        methods: Names of the methods; empty for all.
     """
 
-    models_per_family: int = 3
+    models_per_family: int = 4
     ratios: tuple[float, ...] = RATIOS
     devices: tuple[str, ...] = tuple(DEVICES)
     seeds: tuple[int, ...] = (0, 1)
     train_steps: int = 1000
     tuning_steps: int = 200
     evaluations: int = 50
+    methods: tuple[str, ...] = ()
 
 
 FULL = Plan()
@@ -86,12 +88,21 @@ QUICK = Plan(
     seeds=(0,),
     train_steps=300,
     tuning_steps=100,
-    evaluations=10,
+    methods=(
+        "uniform",
+        "LAMP",
+        "sensitivity, measured",
+        "Φ zero-shot",
+        "Φ adapted",
+        "random policy",
+    ),
 )
 
 
 def make_cases(plan, specs):
-    """All cases of some models; the searches run on every fourth, spread over everything.
+    """All cases: each ratio of a model on one device, the devices in turns over models and ratios.
+
+    The searches run on about a quarter, one case a model, spread over ratios and devices.
 
     Args:
         plan: How much.
@@ -101,9 +112,13 @@ def make_cases(plan, specs):
         Cases in the order of the models.
     """
     return [
-        Case(spec, ratio, name, searched=(m + r + 2 * d) % 4 == 0)
+        Case(
+            spec,
+            ratio,
+            plan.devices[(m + r) % len(plan.devices)],
+            searched=(m // 2 + r) % len(plan.ratios) == 0,
+        )
         for m, spec in enumerate(specs)
         for r, ratio in enumerate(plan.ratios)
         if ratio >= spec.smallest
-        for d, name in enumerate(plan.devices)
     ]

@@ -202,11 +202,12 @@ METHODS = {
 ON_A_QUARTER = ("random policy", *SEARCHES)
 
 
-def methods_of(case, ablated, foreign):
+def methods_of(case, plan, ablated, foreign):
     """Names of the methods that a case is measured with.
 
     Args:
         case: The case.
+        plan: How much of everything.
         ablated: Whether there is a Φ trained without MAML.
         foreign: Whether policies made for the other device are measured too.
 
@@ -217,6 +218,7 @@ def methods_of(case, ablated, foreign):
         name
         for name in METHODS
         if (case.searched or name not in ON_A_QUARTER)
+        and (name in plan.methods or not plan.methods)
         and (ablated or name != ABLATED)
         and (foreign or name != FOREIGN)
     ]

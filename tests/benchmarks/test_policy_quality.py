@@ -7,13 +7,19 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks.quality import cases, scoring, search, store
+from benchmarks.quality import cases, methods, scoring, search, store
 from tests.small_models import randomize
 from tf_metacompress.anatomy import describe
 from tf_metacompress.errors import InfeasibleBudgetError
 from tf_metacompress.policy import Budget
 
-SPECS = [cases.ModelSpec(f"f{i % 2}", i, i // 6, 0.10 if i % 6 > 3 else 0.03) for i in range(12)]
+SPECS = [
+    cases.ModelSpec(family, place + 10 * (smallest == 0.10), seed, smallest)
+    for seed in (0, 1)
+    for smallest, count in ((0.03, 3), (0.10, 1))
+    for family in "ab"
+    for place in range(count)
+]
 
 
 def row(case, method, accuracy, ratio=0.1, model=None):
@@ -34,18 +40,19 @@ def row(case, method, accuracy, ratio=0.1, model=None):
 
 def test_the_full_form_is_large_enough():
     found = cases.make_cases(cases.FULL, SPECS)
-    assert len(found) == len({case.name for case in found}) == 80
+    assert len(found) == len({case.name for case in found}) == 56
     assert {case.spec.seed for case in found} == {0, 1}
+    assert all(case.ratio >= case.spec.smallest for case in found)
+    on = [case.device for case in found]
+    assert on.count("android-arm64") == on.count("conv-int4") == 28
 
 
 def test_searches_run_on_a_stratified_quarter():
-    found = cases.make_cases(cases.FULL, SPECS)
-    searched = [case for case in found if case.searched]
-    assert 4 * len(searched) == len(found)
-    for key in (lambda c: c.ratio, lambda c: c.device, lambda c: c.spec, lambda c: c.spec.family):
-        for value in {key(case) for case in found}:
-            among = [case.searched for case in found if key(case) == value]
-            assert len(among) / 8 <= sum(among) <= len(among) / 2
+    searched = [case for case in cases.make_cases(cases.FULL, SPECS) if case.searched]
+    assert len({case.spec for case in searched}) == len(searched) == 16
+    for key, count in ((lambda c: c.ratio, 4), (lambda c: c.device, 8), (lambda c: c.spec.seed, 8)):
+        values = [key(case) for case in searched]
+        assert {values.count(value) for value in values} == {count}
 
 
 def test_wins_ties_and_gains():
@@ -190,3 +197,18 @@ def test_a_budget_out_of_reach_is_an_error(space):
         search.random_policy(small, 0)
     with pytest.raises(InfeasibleBudgetError):
         search.random_search(small, lambda policy: 0.0, 2, 0)
+
+
+def test_methods_of_a_case():
+    one, other = (cases.Case(SPECS[0], 0.1, "conv-int4", searched) for searched in (True, False))
+    everything = methods.methods_of(one, cases.FULL, ablated=True, foreign=True)
+    assert everything == list(methods.METHODS)
+    plain = methods.methods_of(other, cases.FULL, ablated=False, foreign=False)
+    assert set(everything) - set(plain) == {
+        *methods.ON_A_QUARTER,
+        methods.ABLATED,
+        methods.FOREIGN,
+    }
+    assert set(cases.QUICK.methods) < set(methods.METHODS)
+    quick = methods.methods_of(one, cases.QUICK, ablated=True, foreign=False)
+    assert quick == [name for name in methods.METHODS if name in cases.QUICK.methods]
