@@ -51,8 +51,6 @@ def _check(values: flags.FlagValues) -> None:
             raise UsageError(f"--data takes NAME=FILE. Received: {word!r}.")
         if name in KEPT_FOR_JUDGING:
             raise UsageError(f"--data={name} is kept for judging Φ; it must not learn from it.")
-        if not Path(file).is_file():
-            raise UsageError(f"There is no such data file. Received: --data={word}.")
     if len(_files(values)) < len(values.data):
         raise UsageError("--data names a data set twice.")
 
