@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks.quality import cases, methods, scoring, search, store
+from benchmarks.quality import cases, methods, report, scoring, search, store
 from tests.small_models import randomize
 from tf_metacompress.anatomy import describe
 from tf_metacompress.errors import InfeasibleBudgetError
@@ -212,3 +212,24 @@ def test_methods_of_a_case():
     assert set(cases.QUICK.methods) < set(methods.METHODS)
     quick = methods.methods_of(one, cases.QUICK, ablated=True, foreign=False)
     assert quick == [name for name in methods.METHODS if name in cases.QUICK.methods]
+
+
+def test_the_report_shows_every_table(tmp_path):
+    rows = []
+    for place in range(4):
+        for ratio in (0.1, 0.05):
+            for name, accuracy in (("uniform", 0.5), ("LAMP", 0.7), (methods.ZERO_SHOT, 0.8)):
+                one = row(f"{place}-{ratio}", name, accuracy + 0.01 * place, ratio, f"m{place}")
+                rows.append(one | {"searched": ratio == 0.1, "device": "conv-int4"})
+            foreign = rows[-1] | {"method": methods.FOREIGN, "accuracy": 0.6, "drop": 0.3}
+            rows.append(foreign | {"budget_used_as_it_was": 1.2})
+    found = report.build(rows, cases.QUICK, {"used": "a test", "sha256": "0"})
+    assert found["num_cases"] == found["num_hard"] == 8
+    text = report.markdown(found)
+    for words in ("All cases (8", "Hard cases only (8", "Cases with searches (4", "used on"):
+        assert words in text
+    assert "| LAMP | 8 | 100.0 (100.0 to 100.0) | +10.0 (+10.0 to +10.0) |" in text
+    report.publish(found, tmp_path / "quality.json")
+    names = {"quality.json", "quality.md", "quality_size.png", "quality_cost.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert json.loads((tmp_path / "quality.json").read_text("utf-8"))["num_cases"] == 8
