@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves; nothing else is needed first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all conformance-applications lint format bench clean
+.PHONY: help setup demo meta-train test test-all conformance-applications lint format bench clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -9,6 +9,7 @@ ARGS ?=
 
 help:
 	@echo "make demo      install, then run the main job   (ARGS=\"--dataset mnist\" is passed on)"
+	@echo "make meta-train  train a zoo and meta-train Phi into runs/phi; resumes (ARGS=\"--models 20\")"
 	@echo "make test      install, then run the fast tests (ARGS=\"-k policy\" is passed on)"
 	@echo "make test-all  the slow tests too, with line coverage"
 	@echo "make conformance-applications   keras.applications the whole way, half an hour; resumes"
@@ -27,6 +28,9 @@ $(STAMP): setup.py constraints.txt
 
 demo: setup
 	$(BIN)/tf-metacompress demo $(ARGS)
+
+meta-train: setup
+	$(BIN)/tf-metacompress meta-train --out=runs/phi --workers=2 $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)
