@@ -88,7 +88,8 @@ def _run_case(case, plan, folder, arguments):
     model, reference = trained(case.spec, plan, data, folder / "models")
     setup = Setup(model, DEVICES[case.device], support, query, case.spec.seed, plan.evaluations)
     setup.phi, setup.ablated = arguments.phi, arguments.phi_ablated
-    scratch = folder / "rows" / case.name / "last.tflite"
+    # Named by process: one of a killed run may still be at work on the same case.
+    scratch = folder / "rows" / case.name / f"{os.getpid()}.tflite"
     for name in names:
         if rows[name] is None:
             if os.getppid() != parent:
@@ -96,6 +97,7 @@ def _run_case(case, plan, folder, arguments):
             scratch.parent.mkdir(parents=True, exist_ok=True)
             rows[name] = measure(name, setup, reference, data, case, plan, scratch)
             store.write(case.name, name, rows[name], made_with.get(name, ""))
+            scratch.unlink(missing_ok=True)
     return list(rows.values())
 
 
