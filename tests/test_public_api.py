@@ -33,6 +33,7 @@ EXPECTED = [
     "export_litert",
     "finalize",
     "legacy",
+    "meta",
     "policy",
     "remove_channels",
     "schedules",

@@ -89,7 +89,7 @@ def _within_budget(proposal, model, data, limit, plan, scratch, seed):
         found["attempts"] = attempt
         if found["gzip_bytes"] <= limit or attempt == MOST_ATTEMPTS:
             break
-        aim *= 0.99 * limit / found["gzip_bytes"]
+        aim *= 0.99**attempt * limit / found["gzip_bytes"]
         policy = proposal.again(Budget(size_bytes=aim))
     return found
 
