@@ -31,7 +31,7 @@ POLICIES = {
     "int8": tmc.Policy([tmc.Rule("*", weight_bits=8)]),
     "4-bit weights": tmc.Policy([tmc.Rule("*", weight_bits=4)]),
     "int8, 80 % zeros": tmc.Policy(
-        [tmc.Rule("conv2d", weight_bits=8), tmc.Rule("*", weight_bits=8, sparsity=0.8)]
+        [tmc.Rule("conv_0", weight_bits=8), tmc.Rule("*", weight_bits=8, sparsity=0.8)]
     ),
 }
 
@@ -62,8 +62,8 @@ SETTINGS = {
 def network():
     """The net of the MAML paper for Omniglot: four strided convolutions and a linear head."""
     model = keras.Sequential([keras.Input((28, 28, 1))])
-    for _ in range(4):
-        model.add(layers.Conv2D(32, 3, 2, padding="same", use_bias=False))
+    for index in range(4):
+        model.add(layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name=f"conv_{index}"))
         model.add(layers.BatchNormalization())
         model.add(layers.ReLU())
     model.add(layers.Flatten())
