@@ -254,6 +254,7 @@ def test_files_load_in_a_new_process_and_the_final_one_without_this_package(trai
     run_script("-c", FRESH, cwd=tmp_path)
 
 
+@pytest.mark.slow
 @every_model
 def test_a_student_survives_saving(make, tmp_path):
     student = compress(make(), POLICY)
@@ -334,6 +335,7 @@ def frozen_after(epochs, callbacks, positional=False):
     return frozen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positional", [False, True])
 def test_ranges_freeze_for_the_last_fifth_or_as_the_user_says(positional):
     assert frozen_after(5, lambda ranges: [], positional) == [0, 0, 0, 0, 1]
@@ -431,6 +433,7 @@ def masked_tokens():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [unquantised_integers, lstm_with_states, attention, wrapped, masked_tokens]
 )
@@ -448,6 +451,7 @@ def test_unusual_layers_never_stop_a_model(make):
     np.testing.assert_allclose(finalize(student)(x), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)

@@ -60,6 +60,7 @@ def test_an_error_while_registering_reaches_the_importer(tmp_path):
         run(tmp_path, body + "import keras", [])
 
 
+@pytest.mark.slow
 def test_the_package_registers_its_keras_modules():
     assert tmc._KERAS_MODULES
     names = [f"{tmc.__name__}.{name}" for name in tmc._KERAS_MODULES]

@@ -67,7 +67,9 @@ class NonFiniteLossError(MetacompressError, ArithmeticError):
         task: Index of the task within the step; None when only the gradient is not finite.
     """
 
-    def __init__(self, message: str, *, meta_step: int, task: int | None) -> None:
+    def __init__(
+        self, message: str, *, meta_step: int | None = None, task: int | None = None
+    ) -> None:
         """Stores the message and where it happened."""
         super().__init__(message)
         self.meta_step = meta_step

@@ -178,6 +178,7 @@ def test_output_channels_of_an_einsum(equation, shape, axes, macs):
     assert info.macs == macs
 
 
+@pytest.mark.slow
 def test_layers_whose_kernels_are_not_plain_weights_stay_float():
     adapted = keras.Sequential([keras.Input((8,)), layers.Dense(6, name="it")])
     adapted.layers[0].enable_lora(2)

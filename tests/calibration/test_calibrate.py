@@ -54,6 +54,7 @@ def mean_errors(model, student, x, path):
     return np.abs((got - wanted).mean(axis=tuple(range(got.ndim - 1))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["bn1", "bn2", "bn3"])
 def test_corrected_biases_bring_back_the_means_behind_batch_normalization(path):
     model = conv_net()

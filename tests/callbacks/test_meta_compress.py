@@ -293,6 +293,7 @@ class Crash(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.slow)])
 def test_a_training_resumed_by_backup_and_restore_goes_on_pruning(tmp_path, order):
     x, y = images(32)

@@ -57,6 +57,7 @@ def functional():
 
 @register(
     "plain_ops",
+    slow=True,
     inputs=arrays(*IMAGE),
     compressed=("conv1", "conv2", "head"),
     left=("BatchNormalization",),

@@ -50,7 +50,7 @@ def separable():
     return classifier(layers.SeparableConv2D(4, 3, activation="relu", name="separable"))
 
 
-@register("transposed", inputs=arrays(*IMAGE), compressed=("transposed", "head"))
+@register("transposed", slow=True, inputs=arrays(*IMAGE), compressed=("transposed", "head"))
 def transposed():
     return classifier(layers.Conv2DTranspose(4, 3, strides=2, name="transposed"), relu())
 
@@ -60,7 +60,7 @@ def dilated():
     return classifier(layers.Conv2D(4, 3, dilation_rate=2, name="dilated"), relu())
 
 
-@register("grouped", inputs=arrays(8, 8, 4), compressed=("grouped", "head"))
+@register("grouped", slow=True, inputs=arrays(8, 8, 4), compressed=("grouped", "head"))
 def grouped():
     return classifier(layers.Conv2D(4, 3, groups=2, name="grouped"), relu(), shape=(8, 8, 4))
 
@@ -85,6 +85,7 @@ def conv1d():
 
 @register(
     "conv3d",
+    slow=True,
     inputs=arrays(5, 6, 6, 2),
     compressed=("conv", "head"),
     left=("BatchNormalization",),
@@ -118,6 +119,7 @@ def conv3d_transpose():
 
 @register(
     "norm_behind",
+    slow=True,
     inputs=arrays(*IMAGE),
     compressed=("conv", "head"),
     left=("BatchNormalization",),

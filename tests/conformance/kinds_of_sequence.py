@@ -19,7 +19,7 @@ def lstm():
     return classifier(layers.LSTM(5, name="lstm"))
 
 
-@register("gru", inputs=arrays(*SERIES), compressed=("gru", "head"), looped=("gru",))
+@register("gru", slow=True, inputs=arrays(*SERIES), compressed=("gru", "head"), looped=("gru",))
 def gru():
     return classifier(layers.GRU(5, name="gru"))
 

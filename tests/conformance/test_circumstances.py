@@ -85,6 +85,7 @@ def from_saved_model(model, folder):
     return fresh
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [from_keras_file, from_weights, from_saved_model])
 def test_a_loaded_model_compresses_as_the_one_it_was(load, tmp_path):
     model = tiny_net()
@@ -119,6 +120,7 @@ def test_an_imported_saved_model_inside_stays_float_and_is_reported(tmp_path):
 IN_PLACE = ["plain_ops", "custom_block", "attention", "lstm", "dict_of_outputs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [*IN_PLACE[:1], *(pytest.param(n, marks=pytest.mark.slow) for n in IN_PLACE[1:])]
 )

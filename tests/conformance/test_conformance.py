@@ -248,6 +248,7 @@ np.testing.assert_allclose(model(np.load(sys.argv[2])), np.load(sys.argv[3]), at
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first",
     [

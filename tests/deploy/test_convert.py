@@ -131,6 +131,7 @@ def test_the_file_computes_what_keras_computes(kind):
         assert small_models.fingerprint(model) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", REDUCED)
 def test_a_model_in_another_precision_is_exported_with_its_weights_in_float32(policy):
     model, widened = reduced_net(policy), reduced_net("float32")

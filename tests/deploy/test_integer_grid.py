@@ -94,6 +94,7 @@ def in_file_order(kernel, tensor):
     return np.moveaxis(kernel, axis, 0).reshape(tensor.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sparsity", [0.0, 0.5])
 @pytest.mark.parametrize(
     ("make", "shape"), [(conv_net, (8, 8, 1)), (transposed_net, (5, 5, 2))], ids=["conv", "other"]
@@ -195,6 +196,7 @@ def net_with_kernels(quantize, bits):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("quantize", "bits"), STORABLE)
 @pytest.mark.parametrize(
     "mode",

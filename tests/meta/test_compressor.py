@@ -218,6 +218,7 @@ def test_adapting_changes_neither_the_model_nor_the_compressor(adapted):
     assert max(moved) > 1e-4
 
 
+@pytest.mark.slow
 def test_an_adapted_policy_is_within_the_budget(adapted, task):
     _, adaptation, _, _ = adapted
     assert adaptation.policy.name == "phi-adapted"

@@ -91,6 +91,7 @@ def prepared():
     return TaskCompiler(FEW_ACTIONS, 0.05, InnerLoop(inner_steps=1)).prepare(task)
 
 
+@pytest.mark.slow
 def test_only_the_heads_that_see_a_task_learn_from_it(prepared):
     compressor = MetaCompressor(hidden=(4,), num_heads=3, actions=FEW_ACTIONS)
     generator = np.random.default_rng(0)

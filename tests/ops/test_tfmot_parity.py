@@ -15,6 +15,7 @@ def cases(*arguments):
     return {entry.pop("case"): entry for entry in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "num_updates"),
     [(("quick",), 8), pytest.param((), 50, marks=pytest.mark.slow)],

@@ -126,6 +126,7 @@ def small(shape, num_classes):
     return keras.Sequential(parts)
 
 
+@pytest.mark.slow
 def test_every_stage_runs_once_and_the_files_are_those_of_the_table(tmp_path, monkeypatch):
     leave_out_training_and_timing(monkeypatch)
     learned = []

@@ -114,6 +114,7 @@ def test_the_estimate_is_within_a_tenth_of_the_file(model, name, tmp_path):
     assert estimate == pytest.approx(found, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["half at 8 bits", "mixed"])
 def test_the_estimate_holds_for_small_files_too(name, tmp_path):
     estimate, found = estimated_and_found(small_net(), name, tmp_path / "m.tflite")

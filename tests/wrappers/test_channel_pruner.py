@@ -139,6 +139,7 @@ def test_a_model_without_the_layer_is_refused():
         pruner.attach(leaf_layers(plain()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["inverted_residual", "shared"])
 def test_a_trained_student_is_cut_and_computes_the_same(name):
     model = ARCHITECTURES[name]()
@@ -300,6 +301,7 @@ def test_the_callback_silences_channels_in_place_and_they_can_be_removed():
     assert_outputs_close(flat_outputs(smaller, x), flat_outputs(model, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["taylor", "activation", "random"])
 def test_channels_are_chosen_by_the_score_of_the_plan(score):
     student = student_of(plain(), tmc.Rule("a", **HALF, score=score))

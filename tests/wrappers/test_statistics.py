@@ -98,6 +98,7 @@ def test_an_overflow_leaves_the_saliency_as_it_is():
     np.testing.assert_allclose(saliency, 0.05 * np.abs(layer.kernel), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [32, 8])
 @pytest.mark.parametrize("run_eagerly", [False, True])
 def test_fit_gathers_saliency_and_masks_follow_it(bits, run_eagerly):

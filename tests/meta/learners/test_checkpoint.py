@@ -103,6 +103,7 @@ def checkpoint(tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(data=st.data())
 def test_a_damaged_checkpoint_is_a_clear_error_and_changes_nothing(

@@ -30,6 +30,7 @@ def has(model, kind):
     return any(isinstance(layer, kind) for layer in model.layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_is_what_its_name_says(family):
     model = of(family)
@@ -50,6 +51,7 @@ def test_the_seed_decides_architecture_and_weights():
     assert first.count_params() != other.count_params()
 
 
+@pytest.mark.slow
 def test_sizes_spread_over_orders_of_magnitude():
     params = sorted(build("mlp", (8, 8, 1), 10, seed).count_params() for seed in range(6))
     assert params[-1] > 20 * params[0]

@@ -68,6 +68,7 @@ def test_models_are_trained_once_and_what_a_killed_run_left_is_used(tmp_path, di
     assert len(trained) == 4 and list(files(tmp_path)) == list(before)
 
 
+@pytest.mark.slow
 def test_a_model_is_what_its_record_says(tmp_path, digits, monkeypatch):
     family = "tf_metacompress.pipeline.zoo.recipes.families_of"
     monkeypatch.setattr(family, lambda split: ("mlp",))
