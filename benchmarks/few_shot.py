@@ -20,9 +20,9 @@ from pathlib import Path
 import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from scipy import stats
 
 import tf_metacompress as tmc
+from tf_metacompress.meta.learners.evaluation import half_width
 
 layers = keras.layers
 TEST_ALPHABETS = ("Korean", "Early_Aramaic")
@@ -243,11 +243,6 @@ def file_accuracy(path, x, y):
         interpreter.invoke()
         hits += int(np.argmax(interpreter.get_tensor(found["index"])[0]) == label)
     return hits / len(y)
-
-
-def half_width(values):
-    """Half the width of the 95 % interval of a mean."""
-    return float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def table(results):

@@ -12,6 +12,14 @@ from tests.fresh_python import ROOT
 from tf_metacompress.cli.interrupt import insistent_interrupts
 
 
+@pytest.fixture(autouse=True)
+def _interrupts_arrive():
+    """A shell starts what runs in its background with interrupts ignored, this suite too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class InterruptedWhenDropped:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)
