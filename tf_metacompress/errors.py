@@ -93,6 +93,19 @@ class ParityError(MetacompressError, RuntimeError):
         self.report = report
 
 
+class DeviceError(MetacompressError, RuntimeError):
+    """A device, or the tool that reaches it, cannot be used.
+
+    Attributes:
+        reason: "missing", "refused", "gone", "timeout", "full" or "failed".
+    """
+
+    def __init__(self, message: str, *, reason: str = "failed") -> None:
+        """Stores the message and the reason."""
+        super().__init__(message)
+        self.reason = reason
+
+
 def invalid(rule: str, fix: str = "", /, **received: object) -> InvalidArgumentError:
     """Builds, without raising, the error for a value that breaks a rule.
 
