@@ -22,6 +22,7 @@ FLOORS = {
     "policy_summary": 4,
     "surgery": 4,
     "calibration": 4,
+    "distillation": 4,
     "legacy": 4,
     "wrappers": 3,
     "anatomy": 3,

@@ -142,6 +142,10 @@ def make_channel_pruner() -> keras.layers.Layer:
     return wrappers.ChannelPruner(make_channel_group(), 1, {"conv1": {"kernel": (3,)}}, name="pair")
 
 
+def make_teacher() -> keras.Model:
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="head")])
+
+
 def make_device() -> policy.DeviceProfile:
     return policy.DeviceProfile(
         name="board", weight_bits={"*": (8,)}, sparsity_pays={"size_bytes": True}
@@ -265,6 +269,7 @@ DESCRIPTORS: dict[type, Descriptor] = {
     wrappers.LayerCompressor: Descriptor(make_layer_compressor),
     policy.LayerInfo: Descriptor(make_layer_info),
     policy.LayerPlan: Descriptor(lambda: policy.LayerPlan("conv1", sparsity=0.5, weight_bits=8)),
+    callbacks.Distillation: Descriptor(lambda: callbacks.Distillation(make_teacher())),
     callbacks.MetaCompress: Descriptor(
         lambda: callbacks.MetaCompress(policy.Budget(size_ratio=0.1), support=ARRAYS)
     ),

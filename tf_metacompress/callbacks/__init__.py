@@ -1,8 +1,9 @@
-"""Keras callbacks: pruning along a schedule, sparsity in the logs, and the whole compression."""
+"""Keras callbacks: pruning by a schedule, a teacher, sparsity in the logs, all of compression."""
 
+from tf_metacompress.callbacks.distillation import Distillation
 from tf_metacompress.callbacks.meta_compress import MetaCompress
 from tf_metacompress.callbacks.pruning_schedule import PruningSchedule
 from tf_metacompress.callbacks.sparsity_logger import SparsityLogger
 from tf_metacompress.wrappers import FreezeRanges
 
-__all__ = ["FreezeRanges", "MetaCompress", "PruningSchedule", "SparsityLogger"]
+__all__ = ["Distillation", "FreezeRanges", "MetaCompress", "PruningSchedule", "SparsityLogger"]
