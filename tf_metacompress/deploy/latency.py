@@ -8,11 +8,12 @@ import numpy as np
 from tf_metacompress.deploy.delegation import Delegation
 from tf_metacompress.deploy.machine import Machine
 from tf_metacompress.deploy.records import Record
+from tf_metacompress.deploy.reported_runs import OpTime, ReportedRuns
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkResult(Record):
-    """Latency of one file on one device.
+    """Latency of one file on one device. What the device does not tell is None or empty.
 
     Attributes:
         path: The file.
@@ -24,11 +25,15 @@ class BenchmarkResult(Record):
         delegation: How the runtime split the file, None when it does not tell.
         init_ms: Opening the file and allocating its tensors.
         warmup_ms: Each run before measuring began, the first one first.
-        runs_ms: Each measured run.
-        p50_ms: Median of `runs_ms`.
+        runs_ms: Each measured run; empty when the tool on the device gives a summary only.
+        p50_ms: Median of the measured runs.
         p90_ms: 90th percentile.
         p95_ms: 95th percentile.
         min_ms: Fastest run.
+        reported: The summary of a tool that does not give each run, else None.
+        ops: Time of each operator, from a run of its own that is profiled.
+        cpu_mask: Cores the run was bound to, hexadecimal, None for all.
+        peak_rss_bytes: Peak memory of the process that ran the file.
     """
 
     path: str
@@ -38,21 +43,36 @@ class BenchmarkResult(Record):
     machine: Machine
     num_threads: int
     delegation: Delegation | None
-    init_ms: float
+    init_ms: float | None
     warmup_ms: tuple[float, ...]
     runs_ms: tuple[float, ...]
-    p50_ms: float
-    p90_ms: float
-    p95_ms: float
-    min_ms: float
+    p50_ms: float | None
+    p90_ms: float | None
+    p95_ms: float | None
+    min_ms: float | None
+    reported: ReportedRuns | None = None
+    ops: tuple[OpTime, ...] = ()
+    cpu_mask: str | None = None
+    peak_rss_bytes: int | None = None
 
     def __str__(self) -> str:
         """Prints the latency and what it was measured on, on two lines."""
+        times = {
+            "p50": self.p50_ms,
+            "p90": self.p90_ms,
+            "p95": self.p95_ms,
+            "min": self.min_ms,
+            "mean": self.reported and self.reported.mean_ms,
+        }
+        told = [f"{name} {value:.3f} ms" for name, value in times.items() if value is not None]
+        count = self.reported.num_runs if self.reported else len(self.runs_ms)
+        summary = ", summary of the tool on the device" if self.reported else ""
+        cores = f", cores {self.cpu_mask}" if self.cpu_mask else ""
+        init = "" if self.init_ms is None else f", init {self.init_ms:.1f} ms"
         return (
-            f"{self.path}: p50 {self.p50_ms:.3f} ms, p90 {self.p90_ms:.3f} ms, p95 "
-            f"{self.p95_ms:.3f} ms, min {self.min_ms:.3f} ms ({len(self.runs_ms)} runs)\n"
-            f"  on {self.device}: {self.machine.cpu}, {self.num_threads} thread(s), "
-            f"LiteRT {self.machine.litert}, init {self.init_ms:.1f} ms"
+            f"{self.path}: {', '.join(told)} ({count or 'unknown number of'} runs{summary})\n"
+            f"  on {self.device}: {self.machine.cpu}{cores}, {self.num_threads} thread(s), "
+            f"LiteRT {self.machine.litert}{init}"
         )
 
 

@@ -21,15 +21,15 @@ class Machine(Record):
         architecture: Such as "x86_64" or "aarch64".
         cores: Cores this process may use.
         system: Operating system and its version.
-        python: Version of Python.
-        litert: Version of the runtime.
+        python: Version of Python, None where none took part.
+        litert: Version of the runtime, or which build of a tool ran.
     """
 
     cpu: str
     architecture: str
     cores: int
     system: str
-    python: str
+    python: str | None
     litert: str
 
 

@@ -82,7 +82,7 @@ TABLE = f"""\
 INFO: Operator-wise Profiling Info for Regular Benchmark Runs:
 {_RUN_ORDER}
 \t[node type]\t  [start]\t  [first]\t [avg ms]\t  [%]\t  [cdf%]\t [mem KB]\t[times called]\t[Name]
-\t     CONV_2D\t    0.000\t    4.269\t    4.169\t  0.1%\t  0.107%\t     0.000\t   1\t[Conv2d_0/Relu6]
+\t   CONV_2D\t    0.000\t    4.269\t    4.169\t  0.1%\t  0.107%\t     0.000\t   1\t[Conv2d_0/Relu6]
 \t DEPTHWISE_CONV_2D\t 4.2\t    2.150\t    2.140\t  0.1%\t  0.161%\t     0.000\t   2\t[dw]
 
 """

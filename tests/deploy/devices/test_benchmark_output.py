@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from tests.deploy.devices import canned
 from tf_metacompress.deploy.delegation import Delegation
-from tf_metacompress.deploy.devices.benchmark_output import last_lines, read_benchmark_output
+from tf_metacompress.deploy.devices.benchmark_output import read_benchmark_output
 from tf_metacompress.deploy.devices.op_profile import read_op_profile, reported_delegation
+from tf_metacompress.deploy.devices.remote_shell import last_lines
 from tf_metacompress.deploy.devices.wire_format import read_fields
 from tf_metacompress.deploy.reported_runs import OpTime, ReportedRuns
 from tf_metacompress.errors import DeviceError

@@ -1,16 +1,19 @@
 """Where a file can be timed. Importing this package registers the devices that come with it."""
 
+from tf_metacompress.deploy.devices.android import AndroidDevice
 from tf_metacompress.deploy.devices.device import (
     Device,
     Runs,
     device_names,
     get_device,
     register_device,
+    register_device_kind,
 )
 from tf_metacompress.deploy.devices.host import HOST, HostDevice, load_checked, time_runs
 
 __all__ = [
     "HOST",
+    "AndroidDevice",
     "Device",
     "HostDevice",
     "Runs",
@@ -18,5 +21,6 @@ __all__ = [
     "get_device",
     "load_checked",
     "register_device",
+    "register_device_kind",
     "time_runs",
 ]

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from tf_metacompress.deploy.devices.remote_shell import last_lines
 from tf_metacompress.deploy.devices.wire_format import read_fields
 from tf_metacompress.deploy.reported_runs import ReportedRuns
 from tf_metacompress.errors import DeviceError
@@ -102,12 +103,6 @@ def read_benchmark_output(text: str, result_file: bytes = b"") -> ReportedRuns:
         raise DeviceError(f"benchmark_model told of negative times. Received: {known}.")
     runs = {name: int(value) if name in _COUNTS else value for name, value in known.items()}
     return ReportedRuns(**runs)
-
-
-def last_lines(text: str, count: int = 3) -> str:
-    """Shows the end of what a tool said, on one line."""
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    return " / ".join(lines[-count:])[-400:] or "nothing"
 
 
 def _read_summary(text: str) -> Values:

@@ -1,7 +1,8 @@
 """What a device must do to be measured on, and the registry of devices."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from tf_metacompress.atomic import PathLike
 from tf_metacompress.deploy.latency import BenchmarkResult
@@ -48,6 +49,7 @@ class Device(Protocol):
 
 
 _DEVICES: dict[str, Device] = {}
+_KINDS: dict[str, Callable[..., Device]] = {}
 
 
 def register_device(device: Device) -> Device:
@@ -63,16 +65,27 @@ def register_device(device: Device) -> Device:
     return device
 
 
+def register_device_kind(kind: str, make: Callable[..., Device]) -> None:
+    """Makes "KIND" and "KIND:ADDRESS" names of devices.
+
+    Args:
+        kind: The word before the colon.
+        make: Takes the address, "" when there is none, and settings of its own by name.
+    """
+    _KINDS[kind] = make
+
+
 def device_names() -> tuple[str, ...]:
-    """Lists the registered devices."""
-    return tuple(_DEVICES)
+    """Lists the registered devices and kinds of devices."""
+    return (*_DEVICES, *_KINDS)
 
 
-def get_device(device: str | Device) -> Device:
+def get_device(device: str | Device, **settings: Any) -> Device:
     """Finds a device by name; a device object is returned as it is.
 
     Args:
-        device: Name or device.
+        device: Name, or kind and address as "android:SERIAL", or device.
+        **settings: Settings of the kind.
 
     Returns:
         The device.
@@ -82,6 +95,9 @@ def get_device(device: str | Device) -> Device:
         ArgumentTypeError: If it is neither a name nor a device.
     """
     if isinstance(device, str):
+        kind, _, address = device.partition(":")
+        if device not in _DEVICES and kind in _KINDS:
+            return _KINDS[kind](address, **settings)
         return _DEVICES[check_choice("device", device, device_names())]
     if not callable(getattr(device, "benchmark", None)):
         raise wrong_type("`device` must be a name or have a `benchmark` method.", device=device)

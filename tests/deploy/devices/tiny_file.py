@@ -1,0 +1,29 @@
+"""A .tflite file of one operator, made without TensorFlow."""
+
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+
+
+def _tensor(name):
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.buffer = name, [1, 8], 0
+    tensor.type = schema.TensorType.FLOAT32
+    return tensor
+
+
+def tiny_file():
+    """The bytes of a file that computes relu on eight numbers."""
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RELU
+    code.version = 1
+    op = schema.OperatorT()
+    op.opcodeIndex, op.inputs, op.outputs = 0, [0], [1]
+    graph = schema.SubGraphT()
+    graph.tensors, graph.operators = [_tensor("x"), _tensor("y")], [op]
+    graph.inputs, graph.outputs, graph.name = [0], [1], "main"
+    model = schema.ModelT()
+    model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
+    model.buffers = [schema.BufferT()]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
