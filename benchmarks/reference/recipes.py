@@ -1,0 +1,38 @@
+"""How each reference model is fine-tuned."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to fine-tune.
+
+    Attributes:
+        epochs: Epochs under the policy.
+        recovery_epochs: Epochs before that, without a policy, where channels were removed.
+        batch_size: Examples a step.
+        learning_rate: Where the cosine begins.
+        shift: Most pixels, or frames and coefficients, that an example is moved by.
+        mirror: Whether examples are mirrored.
+        blend: Share of the examples that are mixed with another one.
+        temperature: Of the distillation.
+        alpha: Share of the float model's answers in the loss; 0 trains on labels only.
+    """
+
+    epochs: int
+    recovery_epochs: int = 0
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    shift: tuple[int, int] = (3, 3)
+    mirror: bool = True
+    blend: float = 0.0
+    temperature: float = 4.0
+    alpha: float = 0.9
+
+
+RECIPES = {
+    "ResNet-8": Recipe(epochs=6),
+    "DS-CNN": Recipe(
+        epochs=60, batch_size=100, shift=(4, 0), mirror=False, blend=0.5, recovery_epochs=0
+    ),
+}
