@@ -167,6 +167,13 @@ def test_benchmark_refuses_damaged_files(capsys, files, name, message):
     assert (done.code, message in done.err) == (1, True), done.err
 
 
+@pytest.mark.parametrize("flag", ["--benchmark-model=x", "--identity=x", "--python=x"])
+def test_benchmark_takes_the_flags_of_a_kind_of_device_with_it_only(capsys, files, flag):
+    done = run(capsys, "benchmark", files / "small.tflite", flag)
+    assert done.code == 2
+    assert f"{flag[:-2]} goes with --device=" in done.err
+
+
 def test_benchmark_suggests_the_near_device(capsys, files):
     done = run(capsys, "benchmark", files / "small.tflite", "--device=hst")
     assert done.code == 1

@@ -7,10 +7,22 @@ from absl import flags
 from tf_metacompress.cli.command import Command, UsageError
 
 _HOST = "host"
+# Flags of one kind of device, and what that kind is called.
+_OF_KIND = {"benchmark_model": "android", "identity": "ssh", "python": "ssh"}
 
 
 def _define(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("device", _HOST, "Where to run.", flag_values=values)
+    flags.DEFINE_string(
+        "device",
+        _HOST,
+        "Where to run: host, android, android:SERIAL or ssh:[USER@]HOST[:PORT].",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "benchmark_model", "", "Android: that program, or a folder with it.", flag_values=values
+    )
+    flags.DEFINE_string("identity", "", "ssh: the private key.", flag_values=values)
+    flags.DEFINE_string("python", "", "ssh: the Python there with LiteRT.", flag_values=values)
     flags.DEFINE_integer("num_threads", 1, "Threads.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer(
         "num_runs",
@@ -29,10 +41,15 @@ def _define(values: flags.FlagValues) -> None:
 def _check(values: flags.FlagValues) -> None:
     if values.against and values.device != _HOST:
         raise UsageError(f"--against runs on this machine only, not on {values.device!r}.")
+    for name, kind in _OF_KIND.items():
+        if values[name].value and values.device.partition(":")[0] != kind:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} goes with --device={kind}, not {values.device!r}.")
 
 
 def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
     from tf_metacompress.deploy import benchmark, compare
+    from tf_metacompress.deploy.devices import get_device
 
     if values.against:
         result = compare(
@@ -41,9 +58,10 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
             runs_per_block=values.num_runs,
         )
     else:
+        settings = {name: values[name].value for name in _OF_KIND if values[name].value}
         result = benchmark(
             positional[0],
-            device=values.device,
+            device=get_device(values.device, **settings),
             num_threads=values.num_threads,
             num_runs=values.num_runs,
             num_warmup=values.num_warmup,
@@ -53,7 +71,7 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
 
 BENCHMARK = Command(
     name="benchmark",
-    summary="Times a .tflite file on this machine.",
+    summary="Times a .tflite file on this machine, a phone or a board.",
     arguments=("FILE.tflite",),
     example="tf-metacompress benchmark model.tflite --num-threads=2 --against=float.tflite",
     define=_define,

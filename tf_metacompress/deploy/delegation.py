@@ -33,8 +33,18 @@ def read_delegation(model: LitertModel) -> Delegation | None:
         The split, or None when the runtime does not tell.
     """
     details = model.op_details()
-    if details is None:
-        return None
+    return None if details is None else delegation_of(details)
+
+
+def delegation_of(details: Sequence[Mapping[str, Any]]) -> Delegation:
+    """Reads the split from the list of operators that the runtime gives.
+
+    Args:
+        details: Of each operator "op_name", "inputs" and "outputs".
+
+    Returns:
+        The split.
+    """
     parts = [op for op in details if op["op_name"] == _DELEGATE]
     ops = [op for op in details if op["op_name"] != _DELEGATE]
     inside = {index for part in parts for index in _covered(part, ops)}

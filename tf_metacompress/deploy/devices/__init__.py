@@ -10,6 +10,7 @@ from tf_metacompress.deploy.devices.device import (
     register_device_kind,
 )
 from tf_metacompress.deploy.devices.host import HOST, HostDevice, load_checked, time_runs
+from tf_metacompress.deploy.devices.ssh import SshDevice
 
 __all__ = [
     "HOST",
@@ -17,6 +18,7 @@ __all__ = [
     "Device",
     "HostDevice",
     "Runs",
+    "SshDevice",
     "device_names",
     "get_device",
     "load_checked",
