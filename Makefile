@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves; nothing else is needed first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo meta-train test test-all conformance-applications lint format bench clean
+.PHONY: help setup demo meta-train test test-all test-devices conformance-applications lint format bench clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -12,6 +12,7 @@ help:
 	@echo "make meta-train  train a zoo and meta-train Phi into runs/phi; resumes (ARGS=\"--models 20\")"
 	@echo "make test      install, then run the fast tests (ARGS=\"-k policy\" is passed on)"
 	@echo "make test-all  the slow tests too, with line coverage"
+	@echo "make test-devices   phones and boards: adb and sshd on loopback; says which of them is missing"
 	@echo "make conformance-applications   keras.applications the whole way, half an hour; resumes"
 	@echo "make setup     create .venv and install; instant when nothing changed"
 	@echo "make lint | format | bench | clean"
@@ -37,6 +38,12 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
+
+test-devices: setup
+	@for need in adb:adb ssh:openssh-client sshd:openssh-server; do \
+	  PATH="$$PATH:/usr/sbin" command -v "$${need%%:*}" >/dev/null || \
+	  echo "$${need%%:*} is missing, its tests are left out (Debian: apt install $${need##*:})"; done
+	$(BIN)/python -m pytest tests/deploy/devices $(ARGS)
 
 conformance-applications: setup
 	$(BIN)/python -m tests.conformance.applications $(ARGS)

@@ -8,7 +8,14 @@ from typing import Any
 
 from tf_metacompress.deploy.benchmarking import benchmark
 from tf_metacompress.deploy.comparison import ComparedFile, ComparisonResult, compare
-from tf_metacompress.deploy.devices import Device, Runs, register_device
+from tf_metacompress.deploy.devices import (
+    AndroidDevice,
+    Device,
+    Runs,
+    SshDevice,
+    register_device,
+    register_device_kind,
+)
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.latency import BenchmarkResult
 from tf_metacompress.deploy.modes import Mode, ModeOptions, get_mode, mode_names, register_mode
@@ -17,6 +24,7 @@ from tf_metacompress.deploy.report import ExportReport
 from tf_metacompress.deploy.sizes import FileSizes, measure_sizes
 
 __all__ = [
+    "AndroidDevice",
     "BenchmarkResult",
     "ComparedFile",
     "ComparisonResult",
@@ -29,6 +37,7 @@ __all__ = [
     "OutputParity",
     "ParityReport",
     "Runs",
+    "SshDevice",
     "benchmark",
     "compare",
     "export_litert",
@@ -36,6 +45,7 @@ __all__ = [
     "measure_sizes",
     "mode_names",
     "register_device",
+    "register_device_kind",
     "register_mode",
 ]
 

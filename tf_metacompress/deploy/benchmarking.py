@@ -19,7 +19,8 @@ def benchmark(
 
     Args:
         path: The file; any .tflite file will do.
-        device: Name of a device, or an object with a `benchmark` method.
+        device: "host", "android", "android:SERIAL", "ssh:[USER@]HOST[:PORT]", the name of a device
+            registered before, or an object with a `benchmark` method, such as `AndroidDevice`.
         num_threads: Threads the runtime may use.
         num_runs: Measured runs.
         num_warmup: Runs before measuring begins; they are kept apart.
@@ -30,6 +31,7 @@ def benchmark(
     Raises:
         CorruptFileError: If the file is damaged; this process survives it.
         InvalidArgumentError: If there is no such file or device, or a count is out of range.
+        DeviceError: If a phone or board, or the tool that reaches it, cannot be used.
     """
     runs = Runs(num_threads=num_threads, num_runs=num_runs, num_warmup=num_warmup)
     return get_device(device).benchmark(path, runs)

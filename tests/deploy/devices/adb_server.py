@@ -159,6 +159,9 @@ class Client:
             self.shell(rest, v2=service.startswith("shell,v2"))
         elif service == "sync":
             self.okay()
+            if self.server.gone_at == "sync":
+                self.server.devices.clear()
+                return False
             self.sync()
         else:
             self.fail(f"unknown service {request}")

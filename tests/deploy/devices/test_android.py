@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.deploy.devices import canned
 from tests.deploy.devices.adb_server import PROPERTIES, Server, make_device, make_tool
+from tests.deploy.devices.processes import is_running
 from tests.deploy.devices.tiny_file import tiny_file
 from tf_metacompress.cli import main
 from tf_metacompress.deploy import Runs, benchmark
@@ -165,7 +165,7 @@ class TestOnAdb:
         assert caught.value.reason == reason
 
     @pytest.mark.parametrize("features", ["shell_v2,cmd", "cmd"])
-    @pytest.mark.parametrize("moment", ["getprop", "mkdir", "--graph"])
+    @pytest.mark.parametrize("moment", ["getprop", "mkdir", "sync", "--graph"])
     def test_a_device_that_goes_away(self, adb, path, tmp_path, moment, features):
         adb("one", gone_at=moment, features=features)
         program = tool(tmp_path, canned.TFLITE_NEW)
@@ -173,7 +173,7 @@ class TestOnAdb:
             benchmark(path, device=AndroidDevice(benchmark_model=program, timeout_s=20))
         assert caught.value.reason == "gone"
         left = "".join(getattr(caught.value, "__notes__", ()))
-        assert ("was left on android:one" in left) == (moment == "--graph")
+        assert ("was left on android:one" in left) == (moment in ("sync", "--graph"))
 
     def test_a_device_that_goes_away_after_the_runs_keeps_the_figure(self, adb, path, tmp_path):
         adb("one", gone_at="op_profiling")
@@ -247,11 +247,6 @@ class TestOnAdb:
         assert (printed["device"], printed["reported"]["num_runs"]) == ("android:two", 50)
         assert main([*words, "--device=android"]) == 1
         assert "Several Android devices" in capsys.readouterr().err
-
-
-def is_running(pid):
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().split()[2] != "Z"
 
 
 def test_without_adb_the_message_says_how_to_get_it(path, monkeypatch):
@@ -353,7 +348,7 @@ def test_a_device_that_says_little(tmp_path):
     assert (machine.cpu, machine.architecture, machine.cores) == ("unknown", "unknown", 2)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.text(max_size=200), st.integers(1, 9))
 def test_any_answer_of_a_device_is_read(text, threads):
     phone = read_phone(text)
@@ -373,7 +368,7 @@ def in_shell(script):
     return subprocess.run(["/bin/sh", "-c", script], capture_output=True).stdout
 
 
-@settings(max_examples=30)
+@settings(max_examples=25)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=1))
 def test_quoting_keeps_every_word(words):
     printed = in_shell(quoted(["printf", "%s\\0", *words]))

@@ -164,7 +164,7 @@ def test_a_cut_result_file_is_refused(cut):
         read_benchmark_output(canned.TFLITE_OLD, canned.RESULT_FILE[:cut])
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(data):
     try:
@@ -182,7 +182,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(LINES)
 def test_any_text_is_read_or_refused(lines):
     text = "\n".join(lines)

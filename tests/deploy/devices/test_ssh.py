@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.deploy.devices.test_android import is_running
+from tests.deploy.devices.processes import is_running
 from tests.deploy.devices.tiny_file import tiny_file
 from tf_metacompress.cli import main
 from tf_metacompress.deploy import benchmark
@@ -301,7 +301,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.text(max_size=80) | JSON.map(json.dumps), st.integers(0, 255))
 def test_any_answer_is_read_or_refused(text, code):
     with pytest.raises((DeviceError, CorruptFileError)):
@@ -328,7 +328,7 @@ def test_addresses_that_are_none(path, address):
         benchmark(path, device=f"ssh:{address}")
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.text(max_size=20))
 def test_no_host_looks_like_an_option(address):
     try:
