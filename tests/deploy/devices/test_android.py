@@ -132,6 +132,21 @@ class TestOnAdb:
         assert result.path == NASTY
         assert not any("whoami" in command or "Leer" in command for command in server.commands)
 
+    def test_the_signature_of_several_is_named_and_quoted(self, adb, path, tmp_path):
+        adb("one")
+        device = AndroidDevice(benchmark_model=tool(tmp_path, canned.TFLITE_NEW))
+        name = "a'; touch evil; echo '$(touch evil)ü"
+        path.write_bytes(tiny_file(name, "other"))
+        benchmark(path, device=device)
+        calls = (tmp_path / "one/calls.jsonl").read_text().splitlines()
+        assert [json.loads(call)["signature_to_run_for"] for call in calls] == [name, name]
+        assert not list(tmp_path.rglob("evil"))
+        path.write_bytes(tiny_file("only"))
+        benchmark(path, device=device)
+        assert (
+            "signature_to_run_for" not in (tmp_path / "one/calls.jsonl").read_text().split("\n")[2]
+        )
+
     def test_a_serial_number_reaches_no_shell(self, adb, path, tmp_path):
         server = adb("one")
         with pytest.raises(DeviceError, match="no device with serial"):

@@ -11,8 +11,19 @@ def _tensor(name):
     return tensor
 
 
-def tiny_file():
-    """The bytes of a file that computes relu on eight numbers."""
+def _signature(key):
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = key, 0
+    signature.inputs, signature.outputs = [], []
+    for index, side in enumerate((signature.inputs, signature.outputs)):
+        part = schema.TensorMapT()
+        part.name, part.tensorIndex = "xy"[index], index
+        side.append(part)
+    return signature
+
+
+def tiny_file(*signatures):
+    """The bytes of a file that computes relu on eight numbers, by any number of names."""
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RELU
     code.version = 1
@@ -24,6 +35,7 @@ def tiny_file():
     model = schema.ModelT()
     model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
     model.buffers = [schema.BufferT()]
+    model.signatureDefs = [_signature(key) for key in signatures]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from ai_edge_litert import schema_py_generated as schema
+
 from tf_metacompress.atomic import PathLike
 from tf_metacompress.deploy.devices.adb import AdbShell, choose_device, find_adb, list_devices
 from tf_metacompress.deploy.devices.benchmark_output import read_benchmark_output
@@ -118,10 +120,11 @@ class AndroidDevice:
             shell.push(tool, f"{folder}/{_TOOL}", self.timeout_s)
             shell.run(f"chmod 700 {folder}/{_TOOL}", _SHORT_S)
             bench = _Bench(shell, folder, mask, self.timeout_s)
-            text = bench.run(runs, [f"--result_file_path={folder}/{_RESULT}"])
+            signature = _first_signature(data)
+            text = bench.run(runs, [f"--result_file_path={folder}/{_RESULT}", *signature])
             result_file = shell.pull(f"{folder}/{_RESULT}", self.timeout_s)
             reported = read_benchmark_output(text, result_file)
-            ops, peak = bench.profile(runs) if self.profile else ((), None)
+            ops, peak = bench.profile(runs, signature) if self.profile else ((), None)
         return BenchmarkResult(
             path=str(path),
             sha256=hashlib.sha256(data).hexdigest(),
@@ -179,7 +182,9 @@ class _Bench:
             raise _tool_failed(answer, self.shell.name)
         return answer.text
 
-    def profile(self, runs: Runs) -> tuple[tuple[OpTime, ...], int | None]:
+    def profile(
+        self, runs: Runs, more_flags: Sequence[str]
+    ) -> tuple[tuple[OpTime, ...], int | None]:
         """Runs the tool once more, which takes time of its own, for operators and memory."""
         file = f"{self.folder}/{_PROFILE}"
         flags = [
@@ -190,6 +195,7 @@ class _Bench:
             "--use_profiler=true",
             "--report_peak_memory_footprint=true",
             "--memory_footprint_check_interval_ms=5",
+            *more_flags,
         ]
         count = min(_PROFILED_RUNS, runs.num_runs)
         few = Runs(num_threads=runs.num_threads, num_runs=count, num_warmup=1)
@@ -200,6 +206,15 @@ class _Bench:
         except DeviceError as error:
             warnings.warn(f"There is no profile of the operators: {error}", stacklevel=3)
             return (), None
+
+
+def _first_signature(data: bytes) -> list[str]:
+    """Names the signature to run, which the tool asks for when there are several."""
+    model = schema.Model.GetRootAs(data)
+    if model.SignatureDefsLength() < 2:
+        return []
+    key = model.SignatureDefs(0).SignatureKey() or b""
+    return [f"--signature_to_run_for={key.decode('utf-8', 'replace')}"]
 
 
 def _tool_failed(answer: Answer, device: str) -> DeviceError:
