@@ -16,7 +16,6 @@ from .sources import score
 
 _ANY_ERROR = 1e9
 _NUM_CALIBRATION = 512
-_HEADROOM = 0.985
 
 
 def fine_tune(model, teacher, train, recipe, epochs, seed, callbacks=()):
@@ -69,7 +68,7 @@ def measure_row(reference, method, limit_bytes, width, recipe, files):
         keras.utils.set_random_seed(seed)
         teacher = reference.model
         student = narrowed(teacher, width, split.train, teacher, recipe, seed)
-        case = given(student, _HEADROOM * limit_bytes, split.train, seed)
+        case = given(student, recipe.aim * limit_bytes, split.train, seed)
         policy = METHODS[method](case)
         infos = describe(student)
         plans.append(

@@ -37,11 +37,24 @@ class Trial:
         return ", ".join([*parts, *(f"{key} {value}" for key, value in self.changes.items())])
 
 
+LONG = {"epochs": 16, "aim": 1.02}
+
 TRIALS = (
-    *(
-        Trial("ResNet-8", method, 28)
-        for method in ("Φ adapted", "uniform, 8 bits", "uniform, 4 bits", "Φ zero-shot")
-    ),
-    *(Trial("DS-CNN", method, 26) for method in ("Φ adapted", "uniform, 8 bits", "LAMP, 4 bits")),
+    Trial("ResNet-8", "LAMP, 3 bits", 28),
+    Trial("ResNet-8", "LAMP, 4 bits", 28),
+    Trial("ResNet-8", "LAMP, 4 bits", 28, changes=LONG),
+    Trial("DS-CNN", "LAMP, 4 bits", 26),
+    Trial("DS-CNN", "uniform, 8 bits", 26),
+    Trial("ResNet-8", "uniform, 8 bits", 28),
+    Trial("DS-CNN", "LAMP, 4 bits", 18),
+    Trial("ResNet-8", "uniform, 4 bits", 28),
+    Trial("DS-CNN", "uniform, 8 bits", 26, width=0.5, changes={"recovery_epochs": 60}),
+    Trial("ResNet-8", "Φ zero-shot", 28),
+    Trial("ResNet-8", "Φ adapted", 28),
+    Trial("DS-CNN", "Φ adapted", 26),
+    Trial("ResNet-8", "uniform, 8 bits", 28, changes=LONG),
+    Trial("ResNet-8", "LAMP, 4 bits", 36, changes=LONG),
+    Trial("DS-CNN", "uniform, 8 bits", 18),
+    Trial("ResNet-8", "sensitivity, 4 and 8 bits", 28),
 )
 """The rows."""
