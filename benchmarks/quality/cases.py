@@ -61,6 +61,7 @@ class Plan:
 
     Attributes:
         models_per_family: Architectures of each family and seed; the last of several is small.
+        draws: Architectures that those of a family are chosen from.
         ratios: Exported gzip bytes as a share of those of the float32 file.
         devices: Names in `DEVICES`.
         seeds: Each has architectures, split and draws of its own.
@@ -71,11 +72,12 @@ class Plan:
     """
 
     models_per_family: int = 4
+    draws: int = 60
     ratios: tuple[float, ...] = RATIOS
     devices: tuple[str, ...] = tuple(DEVICES)
     seeds: tuple[int, ...] = (0, 1)
     train_steps: int = 1000
-    tuning_steps: int = 200
+    tuning_steps: int = 120
     evaluations: int = 50
     methods: tuple[str, ...] = ()
 
@@ -83,6 +85,7 @@ class Plan:
 FULL = Plan()
 QUICK = Plan(
     models_per_family=1,
+    draws=8,
     ratios=(0.10, 0.05),
     devices=("android-arm64",),
     seeds=(0,),

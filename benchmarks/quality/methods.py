@@ -15,7 +15,7 @@ from .cases import DEVICES
 from .search import BITS, Space, optuna_search, random_policy, random_search
 from .trial import ShortTrial
 
-ADAPTED, ZERO_SHOT, ABLATED = "Φ adapted", "Φ zero-shot", "Φ without MAML"
+ADAPTED, ZERO_SHOT, ABLATED = "Φ adapted", "Φ zero-shot", "Φ zero-shot, without MAML"
 FOREIGN = "Φ zero-shot, made for the other device"
 SEARCHES = ("Optuna TPE", "random search")
 INNER_STEPS = 5
@@ -193,13 +193,13 @@ METHODS = {
     "sensitivity, Hessian": partial(_sensitivity, "hessian"),
     ZERO_SHOT: partial(_zero_shot, "phi"),
     ADAPTED: partial(_adapted, "phi"),
-    ABLATED: partial(_adapted, "ablated"),
+    ABLATED: partial(_zero_shot, "ablated"),
     FOREIGN: _foreign,
     "random policy": _random,
     SEARCHES[1]: _random_search,
     SEARCHES[0]: _optuna,
 }
-ON_A_QUARTER = ("random policy", *SEARCHES)
+ON_A_QUARTER = ("sensitivity, Hessian", "random policy", *SEARCHES)
 
 
 def methods_of(case, plan, ablated, foreign):

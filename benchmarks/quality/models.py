@@ -1,6 +1,7 @@
 """The models: drawn from the families that Φ never learns from, trained once."""
 
 import json
+import math
 
 import keras
 import numpy as np
@@ -19,7 +20,6 @@ from tf_metacompress.policy import Budget
 from .cases import DEVICES, SMALL_REACHES, ModelSpec
 
 NUM_SUPPORT = 512
-_MOST_DRAWS = 200
 _ROOM = 0.95
 _FEWEST_WEIGHTS = 1_500
 
@@ -102,8 +102,8 @@ def draw_specs(plan, data, file):
     """Draws architectures and notes the smallest budget that each can meet.
 
     Uniform sparsity with 4 bits must reach the budget on every device before training: files of
-    small models are mostly overhead, which nothing can compress. All models of a family and seed
-    but the last of several reach the smallest ratio; that one only 10 %.
+    small models are mostly overhead, which nothing can compress. Of each family and seed all models
+    but the last of several are those that become the smallest; that one reaches 10 % only.
 
     Args:
         plan: How much.
@@ -115,41 +115,39 @@ def draw_specs(plan, data, file):
     """
     if file.exists():
         return [ModelSpec(**entry) for entry in json.loads(file.read_text("utf-8"))]
-    small = int(plan.models_per_family > 1)
-    large = plan.models_per_family - small
     specs = []
     for family in META_TEST_FAMILIES:
-        found = _draw(family, plan, data, large * len(plan.seeds), small * len(plan.seeds))
-        for place, (build_seed, smallest) in enumerate(found):
-            specs.append(
-                ModelSpec(family, build_seed, plan.seeds[place % len(plan.seeds)], smallest)
-            )
+        for place, (smallest, build_seed) in enumerate(_draw(family, plan, data)):
+            seed = plan.seeds[place % len(plan.seeds)]
+            specs.append(ModelSpec(family, build_seed, seed, smallest))
     specs.sort(key=lambda spec: (spec.seed, spec.smallest))
     write_json(file, [vars(spec) for spec in specs])
     return specs
 
 
-def _draw(family, plan, data, num_large, num_small):
-    """Seeds and smallest ratios of the first models of a family that reach enough."""
-    least, modest = min(plan.ratios), SMALL_REACHES
-    found = {least: [], modest: []}
-    wanted = {least: num_large, modest: num_small}
-    for seed in range(_MOST_DRAWS):
-        if all(len(found[ratio]) == wanted[ratio] for ratio in found):
-            return [(s, ratio) for ratio, seeds in found.items() for s in seeds]
-        keras.backend.clear_session()
-        model = build(family, data.input_shape, data.num_classes, seed)
-        reached = _reaches(model, least, plan) and least
-        reached = reached or (len(found[modest]) < num_small and _reaches(model, modest, plan))
-        ratio = least if reached == least else modest
-        if reached and len(found[ratio]) < wanted[ratio]:
-            found[ratio].append(seed)
-    raise ValueError(f"Too few {family} models of {_MOST_DRAWS} can become small enough.")
+def _draw(family, plan, data):
+    """Smallest ratios and seeds of the models of a family."""
+    num_small = len(plan.seeds) * int(plan.models_per_family > 1)
+    num_large = len(plan.seeds) * plan.models_per_family - num_small
+    reached = [(_smallest(family, seed, plan, data), seed) for seed in range(plan.draws)]
+    large = sorted(found for found in reached if found[0] < SMALL_REACHES)[:num_large]
+    small = [found for found in reached if found[0] == SMALL_REACHES][:num_small]
+    if len(large) + len(small) < num_large + num_small:
+        raise ValueError(f"Too few {family} models of {plan.draws} can become small enough.")
+    return large + small
+
+
+def _smallest(family, build_seed, plan, data):
+    """The smallest ratio of the plan that a model reaches, infinite when it reaches none."""
+    keras.backend.clear_session()
+    model = build(family, data.input_shape, data.num_classes, build_seed)
+    for ratio in sorted(plan.ratios):
+        if model.count_params() >= _FEWEST_WEIGHTS / ratio and _reaches(model, ratio, plan):
+            return ratio
+    return math.inf
 
 
 def _reaches(model, ratio, plan):
-    if model.count_params() < _FEWEST_WEIGHTS / ratio:
-        return False
     budget = Budget(size_ratio=_ROOM * ratio)
     try:
         for name in plan.devices:

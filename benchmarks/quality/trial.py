@@ -8,17 +8,19 @@ import tensorflow as tf
 
 from tf_metacompress.anatomy import classification_loss, describe, kernel_arrays
 from tf_metacompress.layer_tree import leaf_layers, weight_of
+from tf_metacompress.meta.moving_statistics import momenta, without_start
+from tf_metacompress.meta.trials import NUM_STEPS, adam_state, adam_step
 from tf_metacompress.ops import fake_quantize_weights
 
-NUM_STEPS, BATCH = 25, 128
-_RATE, _BETA1, _BETA2, _EPSILON = 2e-3, 0.9, 0.999, 1e-7
+BATCH = 128
+_RATE = 2e-3
 
 
 class ShortTrial:
-    """Fine-tunes a model for 25 steps under a policy and gives the loss on the query set.
+    """Fine-tunes a model for a few steps under a policy and gives the loss on the query set.
 
-    Compiled once; sparsity and bits are arguments. BatchNormalization stands on its inference
-    statistics, the steps are Adam's on 128 support examples each.
+    The same steps as those by which Φ chooses among its proposals, compiled once; sparsity and bits
+    are arguments.
 
     Args:
         model: The trained model; it is not changed.
@@ -61,35 +63,31 @@ class ShortTrial:
         self.seconds += time.perf_counter() - start
         return value if np.isfinite(value) else 1e6
 
-    def _outputs(self, theta, masks, coarse, x):
+    def _outputs(self, theta, others, masks, coarse, x, training):
         values = list(theta)
         for row, (_, _, place, axis) in enumerate(self._places):
             four, eight = (fake_quantize_weights(values[place], bits, axis) for bits in (4, 8))
             values[place] = masks[row] * (coarse[row] * four + (1.0 - coarse[row]) * eight)
-        others = [tf.convert_to_tensor(v) for v in self.model.non_trainable_variables]
-        return self.model.stateless_call(values, others, x, training=False)[0]
+        return self.model.stateless_call(values, others, x, training=training)
 
     def _trial(self, masks, coarse):
-        theta = [tf.convert_to_tensor(v) for v in self.model.trainable_variables]
-        first, second = ([tf.zeros_like(v) for v in theta] for _ in range(2))
-        x, y = self.support
+        adam = adam_state([tf.convert_to_tensor(v) for v in self.model.trainable_variables])
+        start = tuple(tf.convert_to_tensor(v) for v in self.model.non_trainable_variables)
+        others, (x, y) = start, self.support
         size = tf.shape(x)[0]
         for step in tf.range(NUM_STEPS):
             rows = tf.math.floormod(step * BATCH + tf.range(BATCH), size)
+            theta = adam[0]
             with tf.GradientTape() as tape:
                 tape.watch(theta)
-                outputs = self._outputs(theta, masks, coarse, tf.gather(x, rows))
+                batch = tf.gather(x, rows)
+                outputs, changed = self._outputs(theta, others, masks, coarse, batch, True)
                 value = self.loss(tf.gather(y, rows), outputs)
             slopes = tape.gradient(value, theta, unconnected_gradients="zero")
-            t = tf.cast(step + 1, tf.float32)
-            rate = _RATE * tf.sqrt(1.0 - _BETA2**t) / (1.0 - _BETA1**t)
-            first = [_BETA1 * m + (1 - _BETA1) * g for m, g in zip(first, slopes, strict=True)]
-            second = [_BETA2 * v + (1 - _BETA2) * g**2 for v, g in zip(second, slopes, strict=True)]
-            theta = [
-                w - rate * m / (tf.sqrt(v) + _EPSILON)
-                for w, m, v in zip(theta, first, second, strict=True)
-            ]
-        return self.loss(self.query[1], self._outputs(theta, masks, coarse, self.query[0]))
+            adam, others = adam_step(adam, slopes, _RATE), tuple(changed)
+        others = without_start(start, others, momenta(self.model), NUM_STEPS)
+        outputs, _ = self._outputs(adam[0], others, masks, coarse, self.query[0], False)
+        return self.loss(self.query[1], outputs)
 
 
 def _mask(magnitudes, sparsity):

@@ -98,7 +98,8 @@ def test_models_that_share_an_architecture_are_held_out_together():
     ("changes", "message"),
     [
         ({"num_models": 1}, "num_models"),
-        ({"meta_steps": 0}, "meta_steps"),
+        ({"meta_steps": -1}, "meta_steps"),
+        ({"policies_per_task": -1}, "policies_per_task"),
         ({"meta_lr": 0.0}, "meta_lr"),
         ({"num_workers": 0}, "num_workers"),
         ({"backend": "threads"}, "backend"),
@@ -124,6 +125,8 @@ def run(folder, meta_steps, lines):
         meta_batch_size=1,
         train_steps=200,
         tasks_per_model=1,
+        policies_per_task=3,
+        regression_steps=5,
         checkpoint_every=1,
     )
     digits = {"digits": load_dataset("digits")}
@@ -139,14 +142,17 @@ def test_a_run_from_zoo_to_card_and_on(tmp_path, monkeypatch):
     run(tmp_path / "parts", 1, first)
     trained = run(tmp_path / "parts", 2, again)
     assert any("goes on after 1 meta-steps" in line for line in again)
-    assert MetaCompressor.load(tmp_path / "parts" / "phi.npz").meta_steps == 2
     card = json.loads((tmp_path / "parts" / "card.json").read_text())
-    assert card["meta_steps"] == 2 and card["command"] == "again"
+    assert card["command"] == "again"
     num_trained, num_held_out = card["trained_on"]["models"], len(card["held_out"]["validated_on"])
     assert num_trained and num_held_out and num_trained + num_held_out <= 3
     history = json.loads((tmp_path / "parts" / "history.json").read_text())
     assert len(history["steps"]) == 2
-    assert [v["meta_step"] for v in history["validation"]] == [1, 2]
+    assert [v["meta_step"] for v in history["validation"]] == [0, 1, 2]
+    best = min(history["validation"], key=lambda v: v["phi_loss"])["meta_step"]
+    assert MetaCompressor.load(tmp_path / "parts" / "phi.npz").meta_steps == best
+    assert card["meta_steps"] == best
+    assert len(list((tmp_path / "parts" / "zoo" / "outcomes").iterdir())) == num_trained
     assert "fashion_mnist" in (tmp_path / "parts" / "card.md").read_text()
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts" / "zoo").rename(tmp_path / "whole" / "zoo")

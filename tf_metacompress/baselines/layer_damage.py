@@ -15,7 +15,7 @@ from tf_metacompress.policy import Action, LayerInfo
 from tf_metacompress.typing import ArrayPair
 
 LossFn = Callable[[Any, Any], tf.Tensor]
-_ANCHORS = 9
+_ANCHORS = 6
 _PROBES = 16
 
 

@@ -14,7 +14,12 @@ BACKENDS = ("loky", "ray")
 KEPT_FOR_JUDGING = ("fashion_mnist",)
 _NUMBERS = {
     "models": ("num_models", 2, "Models of the zoo."),
-    "meta_steps": ("meta_steps", 1, "Meta-steps of Φ."),
+    "policies_per_task": (
+        "policies_per_task",
+        0,
+        "Measured policies a task; 0 for none.",
+    ),
+    "meta_steps": ("meta_steps", 0, "Meta-steps of Φ after that; 0 for none."),
     "train_steps": ("train_steps", 1, "Most steps of training of a model."),
     "tasks_per_model": ("tasks_per_model", 1, "Budgets and devices for each model."),
     "workers": ("num_workers", 1, "Processes that train models at the same time."),

@@ -11,7 +11,7 @@ from tf_metacompress.errors import NonFiniteLossError, check_int
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors, adapt
 from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
 from tf_metacompress.meta.policy_origin import budget_provenance
-from tf_metacompress.meta.trials import recovery_losses
+from tf_metacompress.meta.trials import halving_losses
 from tf_metacompress.policy import Policy
 from tf_metacompress.tasks import Task
 
@@ -23,7 +23,8 @@ class Adaptation:
     Attributes:
         policy: The policy of the adapted Φ.
         losses: Support loss of the relaxed model before each inner step.
-        trials: Loss left after a short fine-tuning under each proposal; the least was taken.
+        trials: Loss left after a short fine-tuning under each proposal that came through the first
+            half of it; the least was taken.
         compressor: The adapted compressor.
     """
 
@@ -74,20 +75,20 @@ def descend_on_support(
 def choose_by_trial(
     prepared: PreparedTask, damages: Mapping[str, np.ndarray]
 ) -> tuple[str, dict[str, float]]:
-    """Tries the proposal of each table of damages by a short fine-tuning.
+    """Tries the proposal of each table of damages by a short fine-tuning, in successive halving.
 
     Args:
         prepared: The task.
         damages: Name to predicted damage, shape (layers, actions).
 
     Returns:
-        Name of the one that leaves the least loss, and the loss of each.
+        Name of the one that leaves the least loss, and the loss of each in the better half.
 
     Raises:
         NonFiniteLossError: When no proposal leaves a finite loss.
     """
     choices = {name: prepared.problem.allocate(damage).choice for name, damage in damages.items()}
-    trials = recovery_losses(prepared, choices)
+    trials = halving_losses(prepared, choices)
     finite = {name: loss for name, loss in trials.items() if np.isfinite(loss)}
     if not finite:
         raise NonFiniteLossError(
@@ -97,6 +98,30 @@ def choose_by_trial(
             task=None,
         )
     return min(finite, key=finite.get), trials
+
+
+def proposals(prepared: PreparedTask, compressor: Any, adapted: Any) -> dict[str, np.ndarray]:
+    """Lists the five tables of damages that adapting chooses among.
+
+    Args:
+        prepared: The task.
+        compressor: Φ as it was.
+        adapted: Φ after its steps.
+
+    Returns:
+        Name to damage, float64 (layers, actions): of both; the prior, whose proposal is LAMP's with
+        bits of its own; the curvature of the loss on the support set, as HAWQ has it; and the
+        geometric mean of the adapted Φ and the curvature.
+    """
+    problem = prepared.problem
+    own = adapted.predict_damage(problem.features, problem.prior)
+    return {
+        "adapted": own,
+        "zero-shot": compressor.predict_damage(problem.features, problem.prior),
+        "prior": problem.prior,
+        "curvature": prepared.curvature,
+        "adapted with curvature": np.sqrt(own * prepared.curvature),
+    }
 
 
 def adapt_to_task(compressor: Any, task: Task, inner_steps: int) -> Adaptation:
@@ -117,11 +142,7 @@ def adapt_to_task(compressor: Any, task: Task, inner_steps: int) -> Adaptation:
     groups, losses = descend_on_support(prepared, loop, compressor.phi, inner_steps)
     adapted = compressor.with_phi(groups[0])
     problem = prepared.problem
-    damages = {
-        "adapted": adapted.predict_damage(problem.features, problem.prior),
-        "zero-shot": compressor.predict_damage(problem.features, problem.prior),
-        "prior": problem.prior,
-    }
+    damages = proposals(prepared, compressor, adapted)
     best, trials = choose_by_trial(prepared, damages)
     policy = problem.policy(
         damages[best],

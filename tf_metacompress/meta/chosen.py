@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tf_metacompress.meta.features import LAYER_FEATURES, action_features
+from tf_metacompress.meta.model_reading import weight_losses
 from tf_metacompress.meta.problem import Problem, action_arrays
 from tf_metacompress.policy import (
     WEIGHT_BITS,
@@ -119,7 +120,8 @@ def _judged_alone(
         latency=latency,
         resources=problem.table.resources,
     )
-    arrays = action_arrays((info,), problem.kernels, table, resource)
+    losses = weight_losses((info,), problem.kernels, table.actions)
+    arrays = action_arrays(losses, table, resource)
     dearest = problem.table.cost[row, :, resource].max()
     relative = table.cost[:, :, resource] / max(dearest, 1e-12)
     of_action = action_features(replace(arrays, relative_cost=relative))[0, 0]

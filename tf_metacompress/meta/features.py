@@ -208,3 +208,17 @@ def with_support(known: np.ndarray, fisher_damage: np.ndarray) -> np.ndarray:
     told[..., -2] = 1.0
     told[..., -1] = _log(fisher_damage)
     return told
+
+
+def without_support(known: np.ndarray) -> np.ndarray:
+    """Takes from features what data tells, as if there were none.
+
+    Args:
+        known: Shape (..., NUM_FEATURES).
+
+    Returns:
+        Features of the same shape.
+    """
+    blind = known.copy()
+    blind[..., -len(SUPPORT_FEATURES) :] = 0.0
+    return blind

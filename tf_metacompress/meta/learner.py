@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.anatomy import check_keras_model
-from tf_metacompress.meta.features import NUM_FEATURES, SUPPORT_FEATURES, with_support
+from tf_metacompress.meta.features import with_support, without_support
 from tf_metacompress.meta.fisher import fisher_damage
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors
+from tf_metacompress.meta.model_reading import ModelReading, read_model
 from tf_metacompress.meta.outer_loop import Batch, meta_gradient
-from tf_metacompress.meta.problem import Problem, make_problem
+from tf_metacompress.meta.problem import Problem, problem_of
 from tf_metacompress.meta.second_order import check_second_order
 from tf_metacompress.meta.task_loss import (
     RelaxedLoss,
@@ -42,6 +43,8 @@ class PreparedTask:
         theta: Trainable weights of its model.
         relaxed: Its relaxed loss.
         step: Compiled `meta_gradient` of its architecture.
+        curvature: Damage of each action as its support set sees it, float64 (layers, actions);
+            None before `told`.
     """
 
     task: Task
@@ -50,6 +53,7 @@ class PreparedTask:
     theta: Tensors
     relaxed: RelaxedLoss
     step: Callable[..., Any]
+    curvature: np.ndarray | None = None
 
     def loss(self, groups: Groups, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """Relaxed loss at (φ, θ)."""
@@ -59,21 +63,25 @@ class PreparedTask:
         """Meta-gradient on one batch; see `meta_gradient`."""
         return self.step(tuple(phi), self.theta, self.tensors.flat(), batch)
 
-    def told(self) -> "PreparedTask":
-        """Gives the task with features that know what its support set tells of curvature."""
+    def fisher_damage(self) -> np.ndarray:
+        """Damage of each action as its support set sees it, float64 (layers, actions)."""
         weights = (self.theta, self.tensors.others)
-        damage = fisher_damage(self.relaxed, weights, self.problem, *self.full_support())
+        return fisher_damage(self.relaxed, weights, self.problem, *self.full_support())
+
+    def told(self, damage: np.ndarray) -> "PreparedTask":
+        """Gives the task with features that know a damage that its support set tells."""
         known = with_support(self.problem.features, damage)
         return replace(
             self,
+            curvature=damage,
             problem=replace(self.problem, features=known),
             tensors=replace(self.tensors, features=tf.constant(known, self.tensors.prior.dtype)),
         )
 
     def varied(self, head_weights: np.ndarray, knows_support: bool) -> "PreparedTask":
         """Gives the task as some heads of Φ see it, with or without features of the support set."""
-        known = self.problem.features.copy()
-        known[..., NUM_FEATURES - len(SUPPORT_FEATURES) :] *= knows_support
+        features = self.problem.features
+        known = features if knows_support else without_support(features)
         dtype = self.tensors.prior.dtype
         tensors = replace(
             self.tensors,
@@ -126,6 +134,8 @@ def _architecture(task: Task) -> str:
 class TaskCompiler:
     """Prepares tasks, compiling the meta-gradient once per architecture.
 
+    What it has read of a model it keeps: the weights must not change between two tasks on it.
+
     Args:
         actions: What may be done to a layer.
         temperature: Softness of the relaxed choice.
@@ -137,6 +147,9 @@ class TaskCompiler:
         self.temperature = temperature
         self.loop = loop
         self._steps: dict[str, Callable[..., Any]] = {}
+        # Each beside what its key names, which must live as long as the key.
+        self._readings: dict[int, tuple[keras.Model, ModelReading]] = {}
+        self._damages: dict[tuple[int, ...], tuple[tuple[Any, ...], np.ndarray]] = {}
 
     def prepare(self, task: Task) -> PreparedTask:
         """Reads a task and compiles for it what no earlier task of its architecture has.
@@ -154,7 +167,7 @@ class TaskCompiler:
         check_keras_model(task.model)
         check_inputs(task)
         check_labels(task)
-        problem = make_problem(task.model, task.budget, task.device, actions=self.actions)
+        problem = problem_of(self._read(task.model), task.budget, task.device, self.actions)
         problem.allocate(problem.prior)  # an error now rather than after learning from it
         if not self.loop.first_order:
             check_second_order(task.model)
@@ -172,7 +185,23 @@ class TaskCompiler:
             relaxed=relaxed,
             step=self._steps[key],
         )
-        return prepared.told()
+        return prepared.told(self._fisher_damage(prepared))
+
+    def _read(self, model: keras.Model) -> ModelReading:
+        """Tasks on one model share what it tells of itself."""
+        key = id(model)
+        if key not in self._readings:
+            self._readings[key] = (model, read_model(model, self.actions))
+        return self._readings[key][1]
+
+    def _fisher_damage(self, prepared: PreparedTask) -> np.ndarray:
+        """Tasks on one model and one support set share what the data tells of curvature."""
+        task = prepared.task
+        held = (task.model, *task.support)
+        key = tuple(map(id, held))
+        if key not in self._damages:
+            self._damages[key] = (held, prepared.fisher_damage())
+        return self._damages[key][1]
 
 
 def compile_step(loop: InnerLoop, relaxed: RelaxedLoss) -> Callable[..., Any]:

@@ -1,20 +1,12 @@
 """A compression task as arrays: what Φ reads, what may be chosen, what it costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from tf_metacompress.anatomy import (
-    Neighbours,
-    check_keras_model,
-    describe_calls,
-    kernels_of_calls,
-    neighbours,
-    select_compressible,
-    trace,
-)
+from tf_metacompress.anatomy import check_keras_model
 from tf_metacompress.errors import wrong_type
 from tf_metacompress.meta.features import (
     ActionArrays,
@@ -23,7 +15,7 @@ from tf_metacompress.meta.features import (
     layer_features,
     task_features,
 )
-from tf_metacompress.meta.prior import energy_losses, prior_damage
+from tf_metacompress.meta.model_reading import ModelReading, WeightLosses, read_model
 from tf_metacompress.meta.problem_checks import check_device, check_resources
 from tf_metacompress.policy import (
     Action,
@@ -161,71 +153,86 @@ def make_problem(
     """
     if not isinstance(budget, Budget):
         raise wrong_type("`budget` must be a Budget.", budget=budget)
-    resources = check_resources(budget)
+    check_resources(budget)
     check_keras_model(model)
-    calls = trace(model)
-    layers = describe_calls(model, calls)
-    kernels = kernels_of_calls(calls)
+    return problem_of(read_model(model, actions), budget, device, actions, latency)
+
+
+def problem_of(
+    reading: ModelReading,
+    budget: Budget,
+    device: str | DeviceProfile,
+    actions: tuple[Action, ...],
+    latency: LatencyTable | None = None,
+) -> Problem:
+    """Joins a model that has been read with a budget and a device.
+
+    Args:
+        reading: The model, read with the same actions.
+        budget: What the compressed model may cost.
+        device: Name of a device or a profile.
+        actions: What may be done to a layer; the device masks what it cannot run.
+        latency: Measured latencies, needed for a budget in milliseconds.
+
+    Returns:
+        The problem.
+
+    Raises:
+        InvalidArgumentError: When the budget limits nothing that can be costed.
+    """
+    resources = check_resources(budget)
     profile = device_profile(device)
-    infos = select_compressible(layers)
-    check_device(profile, infos, actions)
+    check_device(profile, reading.infos, actions)
     table = cost_table(
-        layers, kernels, device=profile, actions=actions, latency=latency, resources=resources
+        reading.layers,
+        reading.kernels,
+        device=profile,
+        actions=actions,
+        latency=latency,
+        resources=resources,
     )
     limits = table.limits(budget)
-    arrays = action_arrays(infos, kernels, table, _tightest(table, limits))
+    arrays = action_arrays(reading.losses, table, _tightest(table, limits))
     return Problem(
-        infos=infos,
-        kernels=kernels,
+        infos=reading.infos,
+        kernels=reading.kernels,
         table=table,
         limits=limits,
         prior=arrays.prior,
-        features=_features(infos, neighbours(calls), arrays, table, limits),
+        features=_features(reading, arrays, table, limits),
         profile=profile,
     )
 
 
-def action_arrays(
-    infos: Sequence[LayerInfo],
-    kernels: Mapping[str, tuple[np.ndarray, ...]],
-    table: CostTable,
-    resource: int,
-) -> ActionArrays:
-    """Works out what the weights tell of each action.
+def action_arrays(losses: WeightLosses, table: CostTable, resource: int) -> ActionArrays:
+    """Joins what the weights tell of each action with what the action costs.
 
     Args:
-        infos: The compressible layers, in execution order.
-        kernels: Their kernels by path, BatchNormalization folded.
+        losses: What each action takes from the weights.
         table: The actions and what each costs.
         resource: Index of the resource whose cost counts.
 
     Returns:
         Prior damage, shares of energy lost, relative cost.
     """
-    given = [(kernels[info.name], info.kernels, table.actions) for info in infos]
-    losses = [energy_losses(*layer) for layer in given]
     cost = table.cost[:, :, resource]
     return ActionArrays(
         actions=table.actions,
-        prior=np.stack([prior_damage(*layer) for layer in given]),
-        noise=np.stack([noise for noise, _ in losses]),
-        removed=np.stack([removed for _, removed in losses]),
+        prior=losses.prior,
+        noise=losses.noise,
+        removed=losses.removed,
         relative_cost=cost / np.maximum(cost.max(axis=1, keepdims=True), 1e-12),
     )
 
 
 def _features(
-    infos: Sequence[LayerInfo],
-    surroundings: Mapping[str, Neighbours],
-    arrays: ActionArrays,
-    table: CostTable,
-    limits: np.ndarray,
+    reading: ModelReading, arrays: ActionArrays, table: CostTable, limits: np.ndarray
 ) -> np.ndarray:
     resource = _tightest(table, limits)
     room = max(limits[resource] - table.fixed[resource], 1e-6)
     largest = np.where(table.mask, table.cost[:, :, resource], 0.0).max(axis=1).sum()
     return features(
-        layer_features(infos, surroundings),
+        layer_features(reading.infos, reading.surroundings),
         action_features(arrays),
-        task_features(room, float(largest), infos),
+        task_features(room, float(largest), reading.infos),
     )

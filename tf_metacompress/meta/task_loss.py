@@ -213,10 +213,62 @@ class RelaxedLoss:
         Returns:
             Scalar.
         """
-        weights = substitute_kernels(
-            (theta, tensors.others), probabilities, self.slots, tensors.levels, self.index
+        return self.after_training(probabilities, (theta, tensors.others), tensors, x, y)
+
+    def after_training(
+        self,
+        probabilities: tf.Tensor,
+        weights: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
+        tensors: TaskTensors,
+        x: tf.Tensor,
+        y: tf.Tensor,
+    ) -> tf.Tensor:
+        """Computes the loss under a given choice at all weights of the model, as `evaluate` does.
+
+        Args:
+            probabilities: Shape (layers, actions); one-hot rows for a policy.
+            weights: The model's trainable and other weights.
+            tensors: The task.
+            x: Inputs.
+            y: Labels.
+
+        Returns:
+            Scalar.
+        """
+        chosen = substitute_kernels(weights, probabilities, self.slots, tensors.levels, self.index)
+        return self._at(chosen, x, y)
+
+    def in_training(
+        self,
+        probabilities: tf.Tensor,
+        weights: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
+        tensors: TaskTensors,
+        x: tf.Tensor,
+        y: tf.Tensor,
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """Computes the loss under a given choice as `fit` does, on the statistics of the batch.
+
+        Its second derivative is not to be trusted: see `check_second_order`.
+
+        Args:
+            probabilities: Shape (layers, actions); one-hot rows for a policy.
+            weights: The model's trainable and other weights.
+            tensors: The task.
+            x: Inputs.
+            y: Labels.
+
+        Returns:
+            Scalar, and what the other weights have become.
+        """
+        theta, others = substitute_kernels(
+            weights, probabilities, self.slots, tensors.levels, self.index
         )
-        return self._at(weights, x, y)
+        predictions, changed = self.model.stateless_call(theta, others, x, training=True)
+        changed = list(changed)
+        for slot in self.slots:
+            if not slot.trainable:
+                changed[slot.index] = weights[1][slot.index]
+        return self.loss(y, predictions), tuple(changed)
 
     def at_kernels(
         self,

@@ -1,12 +1,16 @@
 """Short trials: which of several policies does a model recover from best?"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.meta.learner import PreparedTask
+from tf_metacompress.meta.moving_statistics import momenta, without_start
 
+NUM_STEPS = 40
+_BATCH_SIZE = 128
 _LEARNING_RATE = 2e-3
 _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-7
 
@@ -45,13 +49,110 @@ def adam_step(state: AdamState, gradients: Sequence[tf.Tensor], learning_rate: f
     return tuple(moved), tuple(means), tuple(squares), count
 
 
+@dataclass(frozen=True)
+class TrialState:
+    """How far the short fine-tuning under one choice has come.
+
+    Attributes:
+        one_hot: The choice, shape (layers, actions).
+        adam: The model's trainable weights and the state of their optimizer.
+        others: The model's other weights.
+        num_steps: Steps taken.
+    """
+
+    one_hot: tf.Tensor
+    adam: AdamState
+    others: Tensors
+    num_steps: int = 0
+
+
+class Trial:
+    """Short fine-tuning of a task's model under a choice of actions.
+
+    Steps are those of a training: Adam on batches of the support set, BatchNormalization on the
+    statistics of the batch. The loss is judged on the query set; a task without one has its support
+    set split in two. The task's model is not changed.
+
+    Args:
+        prepared: The task.
+        seed: Seed of the batches; all choices see the same ones.
+    """
+
+    def __init__(self, prepared: PreparedTask, seed: int = 0) -> None:
+        self._prepared = prepared
+        self._support, self._query = prepared.halves()
+        self._momenta = momenta(prepared.task.model)
+        self._seed = seed
+        self._step = tf.function(self._eager_step, reduce_retracing=True)
+        self._judge = tf.function(self._eager_judge, reduce_retracing=True)
+
+    def _eager_step(
+        self, one_hot: tf.Tensor, adam: AdamState, others: Tensors, x: tf.Tensor, y: tf.Tensor
+    ) -> tuple[AdamState, Tensors]:
+        prepared, theta = self._prepared, adam[0]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(theta)
+            loss, others = prepared.relaxed.in_training(
+                one_hot, (theta, others), prepared.tensors, x, y
+            )
+        gradients = tape.gradient(loss, list(theta), unconnected_gradients="zero")
+        return adam_step(adam, gradients, _LEARNING_RATE), others
+
+    def _eager_judge(self, one_hot: tf.Tensor, theta: Tensors, others: Tensors) -> tf.Tensor:
+        prepared = self._prepared
+        weights = (theta, others)
+        return prepared.relaxed.after_training(one_hot, weights, prepared.tensors, *self._query)
+
+    def begin(self, choice: np.ndarray) -> TrialState:
+        """Starts from the task's model.
+
+        Args:
+            choice: One action a layer, int array (layers,).
+
+        Returns:
+            The state before the first step.
+        """
+        prepared = self._prepared
+        num_actions = len(prepared.problem.table.actions)
+        one_hot = tf.one_hot(choice, num_actions, dtype=prepared.theta[0].dtype)
+        return TrialState(one_hot, adam_state(prepared.theta), prepared.tensors.others)
+
+    def run(self, state: TrialState, num_steps: int) -> TrialState:
+        """Takes steps.
+
+        Args:
+            state: Where to go on from.
+            num_steps: How many.
+
+        Returns:
+            The state after them.
+        """
+        x, y = self._support
+        adam, others = state.adam, state.others
+        size = min(_BATCH_SIZE, len(x))
+        for step in range(state.num_steps, state.num_steps + num_steps):
+            rows = np.random.default_rng([self._seed, step]).permutation(len(x))[:size]
+            batch = tf.gather(x, rows), tf.gather(y, rows)
+            adam, others = self._step(state.one_hot, adam, others, *batch)
+        return replace(state, adam=adam, others=others, num_steps=state.num_steps + num_steps)
+
+    def loss(self, state: TrialState) -> float:
+        """Gives the loss left on the query set."""
+        start = self._prepared.tensors.others
+        others = without_start(start, state.others, self._momenta, state.num_steps)
+        return float(self._judge(state.one_hot, state.adam[0], others))
+
+
+def _unlike(choices: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Maps each name to the first name with an equal choice."""
+    first: dict[tuple[int, ...], str] = {}
+    return {name: first.setdefault(tuple(map(int, choices[name])), name) for name in choices}
+
+
 def recovery_losses(
-    prepared: PreparedTask, choices: Mapping[str, np.ndarray], num_steps: int = 25
+    prepared: PreparedTask, choices: Mapping[str, np.ndarray], num_steps: int = NUM_STEPS
 ) -> dict[str, float]:
     """Fine-tunes the model briefly under each choice and measures what loss is left.
-
-    The steps are taken on the support set, the loss is measured on the query set; a task without
-    one has its support set split in two. The task's model is not changed.
 
     Args:
         prepared: The task.
@@ -61,32 +162,35 @@ def recovery_losses(
     Returns:
         Name to loss; equal choices are tried once.
     """
-    support, query = prepared.halves()
-    num_actions = len(prepared.problem.table.actions)
-    tried: dict[tuple[int, ...], float] = {}
+    return _losses(prepared, choices, num_steps, num_steps)
 
-    @tf.function(reduce_retracing=True)
-    def step(
-        choice: tf.Tensor, state: AdamState, x: tf.Tensor, y: tf.Tensor
-    ) -> tuple[tf.Tensor, AdamState]:
-        theta = state[0]
-        with tf.GradientTape() as tape:
-            tape.watch(theta)
-            loss = prepared.relaxed.at_choice(choice, theta, prepared.tensors, x, y)
-        gradients = tape.gradient(loss, list(theta), unconnected_gradients="zero")
-        return loss, adam_step(state, gradients, _LEARNING_RATE)
 
-    def loss_left(choice: np.ndarray) -> float:
-        one_hot = tf.one_hot(choice, num_actions, dtype=prepared.theta[0].dtype)
-        state = adam_state(prepared.theta)
-        for _ in range(num_steps):
-            _, state = step(one_hot, state, *support)
-        return float(step(one_hot, state, *query)[0])
+def halving_losses(
+    prepared: PreparedTask, choices: Mapping[str, np.ndarray], num_steps: int = NUM_STEPS
+) -> dict[str, float]:
+    """Tries choices by successive halving: half of the steps for all, the rest for the better half.
 
-    losses = {}
-    for name, choice in choices.items():
-        key = tuple(int(index) for index in choice)
-        if key not in tried:
-            tried[key] = loss_left(choice)
-        losses[name] = tried[key]
-    return losses
+    Paper: Jamieson, Talwalkar 2016, arXiv:1502.07943.
+
+    Args:
+        prepared: The task.
+        choices: Name to one action a layer, int array (layers,).
+        num_steps: Steps of Adam that the better half takes in all.
+
+    Returns:
+        Name to loss, of the better half only; equal choices are tried once.
+    """
+    return _losses(prepared, choices, max(num_steps // 2, 1), num_steps)
+
+
+def _losses(
+    prepared: PreparedTask, choices: Mapping[str, np.ndarray], first: int, last: int
+) -> dict[str, float]:
+    trial, same_as = Trial(prepared), _unlike(choices)
+    states = {name: trial.run(trial.begin(choices[name]), first) for name in set(same_as.values())}
+    losses = {name: trial.loss(state) for name, state in states.items()}
+    if last > first and len(losses) > 1:
+        finite = [name for name in losses if np.isfinite(losses[name])]
+        better = sorted(finite, key=losses.__getitem__)[: (len(losses) + 1) // 2]
+        losses = {name: trial.loss(trial.run(states[name], last - first)) for name in better}
+    return {name: losses[other] for name, other in same_as.items() if other in losses}

@@ -47,9 +47,10 @@ def write_outcome(
         command: The command that rebuilds it.
     """
     compressor.save(folder / PHI)
+    learned = "Fitted to outcomes" if settings.policies_per_task else "Not fitted to outcomes"
     card = write_card(
         folder,
-        summary=f"Meta-trained for {compressor.meta_steps} meta-steps on the tasks of "
+        summary=f"{learned}, meta-trained for {compressor.meta_steps} meta-steps; on the tasks of "
         f"{sum(record.learned for record in records) - len(held_out)} small models.",
         trained_on=_models(records, held_out),
         held_out={
@@ -83,13 +84,21 @@ def _models(records: Sequence[Record], held_out: Sequence[Entry]) -> dict[str, A
 def _figures(records: Sequence[Record], history: Mapping[str, Any]) -> dict[str, Any]:
     steps = history["steps"]
     losses = [step["query_loss"] for step in steps]
+    ends = {"first_query_loss": losses[:_ENDS], "last_query_loss": losses[-_ENDS:]}
     return {
-        "first_query_loss": float(np.mean(losses[:_ENDS])),
-        "last_query_loss": float(np.mean(losses[-_ENDS:])),
+        **{name: float(np.mean(end)) for name, end in ends.items() if end},
         "validation": list(history["validation"]),
         "zoo_seconds": round(sum(record.seconds for record in records), 1),
         "meta_training_seconds": round(sum(step["seconds"] for step in steps), 1),
     }
+
+
+def _ends(figures: Mapping[str, Any]) -> list[str]:
+    if "first_query_loss" not in figures:
+        return ["- Without meta-steps."]
+    first, last = figures["first_query_loss"], figures["last_query_loss"]
+    words = f"- Query loss, mean of the first and the last {_ENDS} meta-steps"
+    return [f"{words}: {first:.4f}, {last:.4f}."]
 
 
 def _text(card: Mapping[str, Any]) -> str:
@@ -105,8 +114,7 @@ def _text(card: Mapping[str, Any]) -> str:
         f"- Data: {', '.join(trained['sources'])}; variants {', '.join(trained['variants'])}.",
         f"- Kept apart for judging: families {', '.join(apart['families'])}; sources "
         f"{', '.join(apart['sources'])}; ratios {', '.join(map(str, apart['ratios']))}.",
-        f"- Query loss, mean of the first and the last {_ENDS} meta-steps: "
-        f"{figures['first_query_loss']:.4f}, {figures['last_query_loss']:.4f}.",
+        *_ends(figures),
         f"- Seconds: {figures['zoo_seconds']:.0f} for the models (summed over workers), "
         f"{figures['meta_training_seconds']:.0f} for the meta-steps.",
         f"- File: {card['size_bytes']:,} bytes, sha256 {card['sha256']}.",

@@ -3,27 +3,35 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from tf_metacompress.atomic import write_json
 from tf_metacompress.errors import check_int, check_positive, invalid
-from tf_metacompress.meta import MetaCompressor, MetaTraining, Outer, TrainingState
+from tf_metacompress.meta import MetaCompressor, Outer
+from tf_metacompress.meta.outcome_training import Regression, learn_from_outcomes
 from tf_metacompress.pipeline.datasets import Dataset
 from tf_metacompress.pipeline.meta_card import OUTPUTS, PHI, write_outcome
-from tf_metacompress.pipeline.meta_validation import Validation, Verdict
-from tf_metacompress.pipeline.run_folder import STAGES, run_folder
+from tf_metacompress.pipeline.meta_run import HISTORY, MetaRun, Pace
+from tf_metacompress.pipeline.meta_validation import Validation
+from tf_metacompress.pipeline.run_folder import run_folder
 from tf_metacompress.pipeline.stages import Announce
-from tf_metacompress.pipeline.zoo import Entry, Record, Zoo, check_backend, split_of_source
+from tf_metacompress.pipeline.zoo import (
+    Entry,
+    Measuring,
+    Record,
+    Zoo,
+    check_backend,
+    measure_zoo,
+    split_of_source,
+)
 from tf_metacompress.tasks import Task
 
-HISTORY, ZOO = "history.json", "zoo"
+ZOO = "zoo"
 _HELD_OUT_EVERY = 8
-_MOST_TO_VALIDATE = 6
+_MOST_TO_VALIDATE = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +40,15 @@ class MetaTrainSettings:
 
     Attributes:
         num_models: Models of the zoo.
-        meta_steps: Meta-steps of Φ.
+        meta_steps: Meta-steps of Φ; 0 for Φ as it is fitted to the outcomes.
         meta_batch_size: Tasks of a meta-step.
         meta_lr: Learning rate of the outer Adam.
         train_steps: Most steps of training of a model.
         tasks_per_model: Tasks made of each model.
         models_per_architecture: Models that share an architecture, and so a compiled step.
+        policies_per_task: Policies whose outcomes are measured for each task before the first
+            meta-step, for Φ to be fitted to; 0 for none.
+        regression_steps: Steps that fit Φ to them.
         checkpoint_every: Meta-steps between two saved states.
         validate_every: Meta-steps between two looks at the models held out.
         num_workers: Processes that train models at the same time.
@@ -55,6 +66,8 @@ class MetaTrainSettings:
     train_steps: int = 300
     tasks_per_model: int = 6
     models_per_architecture: int = 2
+    policies_per_task: int = 12
+    regression_steps: int = 200
     checkpoint_every: int = 1
     validate_every: int = 100
     num_workers: int = 1
@@ -64,7 +77,9 @@ class MetaTrainSettings:
     def __post_init__(self) -> None:
         """Checks the values."""
         check_int("num_models", self.num_models, minimum=2)
-        for name in ("meta_steps", "meta_batch_size", "train_steps", "tasks_per_model"):
+        check_int("meta_steps", self.meta_steps, minimum=0)
+        check_int("policies_per_task", self.policies_per_task, minimum=0)
+        for name in ("meta_batch_size", "train_steps", "tasks_per_model", "regression_steps"):
             check_int(name, getattr(self, name), minimum=1)
         for name in ("models_per_architecture", "checkpoint_every", "validate_every"):
             check_int(name, getattr(self, name), minimum=1)
@@ -135,22 +150,14 @@ def meta_train(
         learned = _train_zoo(zoo, settings, announce, quiet)
         held_out = _held_out(learned)
         to_learn = [entry for entry in learned if entry not in held_out]
-        announce(f"tasks … of {len(to_learn)} models, {len(held_out)} more held out")
-        tasks = _tasks_of(zoo, to_learn, settings.tasks_per_model, quiet)
-        compressor = MetaCompressor(seed=settings.seed)
-        outer = Outer(
-            meta_batch_size=settings.meta_batch_size, meta_lr=settings.meta_lr, seed=settings.seed
+        compressor = _fitted(zoo, to_learn, settings, announce, quiet)
+        run = _run_of(zoo, folder, compressor, (to_learn, held_out), settings, quiet)
+        pace = Pace(
+            meta_steps=settings.meta_steps,
+            checkpoint_every=settings.checkpoint_every,
+            validate_every=settings.validate_every,
         )
-        training = compressor.training(tasks, outer, quiet=quiet)
-        chosen = [zoo.tasks_of(entry, 1)[0] for entry in held_out[:_MOST_TO_VALIDATE]]
-        run = _Run(
-            folder=folder,
-            key=_key(tasks, outer, [zoo.record(entry) for entry in learned]),
-            training=training,
-            compressor=compressor,
-            validation=Validation(compressor, chosen) if chosen else None,
-        )
-        trained = run.to_the_end(settings, announce, quiet)
+        trained = run.to_the_end(pace, announce, quiet)
         records = [zoo.record(entry) for entry in zoo.entries("train")]
         write_outcome(
             folder,
@@ -199,87 +206,63 @@ def _tasks_of(zoo: Zoo, entries: Sequence[Entry], per_model: int, quiet: bool) -
     return [task for entry in bar for task in zoo.tasks_of(entry, per_model)]
 
 
-def _key(tasks: Sequence[Task], outer: Outer, records: Sequence[Record]) -> str:
-    """What a saved state depends on: other tasks, models or steps begin anew."""
+def _fitted(
+    zoo: Zoo, entries: Sequence[Entry], settings: MetaTrainSettings, announce: Announce, quiet: bool
+) -> MetaCompressor:
+    """Φ fitted to measured outcomes, or untrained without any."""
+    compressor = MetaCompressor(seed=settings.seed)
+    if not settings.policies_per_task:
+        return compressor
+    announce(f"outcomes … {settings.policies_per_task} policies a task, {len(entries)} models")
+    measuring = Measuring(
+        tasks_per_model=settings.tasks_per_model,
+        policies_per_task=settings.policies_per_task,
+        num_workers=settings.num_workers,
+        backend=settings.backend,
+    )
+    outcomes = measure_zoo(zoo, entries, measuring, quiet=quiet)
+    useful = sum(each.informative for each in outcomes)
+    announce(f"outcomes: of {len(outcomes)} tasks, {useful} with a better and a worse policy")
+    if not useful:
+        return compressor
+    regression = Regression(num_steps=settings.regression_steps, seed=settings.seed)
+    return compressor.with_phi(
+        learn_from_outcomes(compressor.phi, outcomes, regression, quiet=quiet)
+    )
+
+
+def _run_of(
+    zoo: Zoo,
+    folder: Path,
+    compressor: MetaCompressor,
+    entries: Sequence[Sequence[Entry]],
+    settings: MetaTrainSettings,
+    quiet: bool,
+) -> MetaRun:
+    """The run of meta-steps over the models to learn from, validated on those held out."""
+    to_learn, held_out = entries
+    tasks = _tasks_of(zoo, to_learn, settings.tasks_per_model, quiet) if settings.meta_steps else []
+    outer = Outer(
+        meta_batch_size=settings.meta_batch_size, meta_lr=settings.meta_lr, seed=settings.seed
+    )
+    chosen = [task for entry in held_out for task in zoo.tasks_of(entry, 1)]
+    records = [zoo.record(entry) for entry in (*to_learn, *held_out)]
+    return MetaRun(
+        folder=folder,
+        key=_key(compressor, tasks, outer, records),
+        training=compressor.training(tasks, outer, quiet=quiet) if tasks else None,
+        compressor=compressor,
+        validation=Validation(compressor, chosen[:_MOST_TO_VALIDATE]) if chosen else None,
+    )
+
+
+def _key(
+    compressor: MetaCompressor, tasks: Sequence[Task], outer: Outer, records: Sequence[Record]
+) -> str:
+    """What a saved state depends on: another beginning, tasks, models or steps begin anew."""
     names = [f"{task.name} {task.budget} {task.device}" for task in tasks]
     models = [[record.data, record.train_steps, record.accuracy] for record in records]
-    text = json.dumps([names, models, asdict(outer)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-@dataclass(kw_only=True)
-class _Run:
-    """Meta-steps with saved states.
-
-    A state is written after the history up to it, so the history on disk is never behind.
-    """
-
-    folder: Path
-    key: str
-    training: MetaTraining
-    compressor: MetaCompressor
-    validation: Validation | None
-
-    def __post_init__(self) -> None:
-        self.state_path = self.folder / STAGES / f"state-{self.key}.npz"
-        self.history: dict[str, Any] = {"key": self.key, "steps": [], "validation": []}
-
-    def resume(self, announce: Announce) -> None:
-        if not self.state_path.is_file():
-            return
-        self.training.restore(TrainingState.load(self.state_path))
-        done = self.training.state.meta.meta_step
-        path = self.folder / STAGES / f"history-{self.key}.json"
-        history = json.loads(path.read_text("utf-8"))
-        self.history = {
-            "key": self.key,
-            "steps": history["steps"][:done],
-            "validation": [v for v in history["validation"] if v["meta_step"] <= done],
-        }
-        announce(f"meta-training: goes on after {done} meta-steps of the earlier run")
-
-    def save(self) -> None:
-        write_json(self.folder / STAGES / f"history-{self.key}.json", self.history)
-        self.training.state.save(self.state_path)
-
-    def to_the_end(
-        self, settings: MetaTrainSettings, announce: Announce, quiet: bool
-    ) -> MetaCompressor:
-        self.resume(announce)
-        announce(f"meta-training … {settings.meta_steps} meta-steps")
-        for step in self._steps(settings.meta_steps, quiet):
-            begin = time.perf_counter()
-            metrics = self.training.step()
-            seconds = time.perf_counter() - begin
-            self.history["steps"].append({**metrics, "seconds": round(seconds, 3)})
-            last = step == settings.meta_steps
-            if step % settings.validate_every == 0 or last:
-                self._validate(announce)
-            if step % settings.checkpoint_every == 0 or last:
-                self.save()
-        write_json(self.folder / HISTORY, self.history)
-        return self._reached()
-
-    def _steps(self, meta_steps: int, quiet: bool) -> Iterator[int]:
-        done = self.training.state.meta.meta_step
-        yield from tqdm(
-            range(done + 1, meta_steps + 1),
-            initial=done,
-            total=max(meta_steps, done),
-            desc="meta-train",
-            disable=True if quiet else None,
-        )
-
-    def _reached(self) -> MetaCompressor:
-        return self.compressor.at(self.training.state)
-
-    def _validate(self, announce: Announce) -> None:
-        if self.validation is None:
-            return
-        verdict: Verdict = self.validation.measure(self._reached())
-        self.history["validation"].append(asdict(verdict))
-        announce(
-            f"validation after {verdict.meta_step} meta-steps: loss {verdict.phi_loss:.4f}, "
-            f"prior {verdict.prior_loss:.4f}, better on {verdict.better:.0%}, "
-            f"worse on {verdict.worse:.0%} of the tasks"
-        )
+    digest = hashlib.sha256(json.dumps([names, models, asdict(outer)], sort_keys=True).encode())
+    for tensor in compressor.phi:
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:12]

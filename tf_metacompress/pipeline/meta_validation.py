@@ -1,13 +1,14 @@
 """How well Φ does on tasks of models that it does not learn from, while it learns."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tf_metacompress.meta import MetaCompressor
+from tf_metacompress.meta.features import without_support
 from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
-from tf_metacompress.meta.trials import recovery_losses
+from tf_metacompress.meta.trials import NUM_STEPS, Trial
 from tf_metacompress.tasks import Task
 
 _LEVEL = 1e-3
@@ -43,8 +44,8 @@ class Validation:
 
     def __init__(self, compressor: MetaCompressor, tasks: Sequence[Task]) -> None:
         compiler = TaskCompiler(compressor.actions, compressor.temperature, compressor.inner_loop)
-        self._prepared = [compiler.prepare(task) for task in tasks]
-        self._known: list[dict[tuple[int, ...], float]] = [{} for _ in tasks]
+        prepared = [compiler.prepare(task) for task in tasks]
+        self._judges = [_Judge(task, Trial(task)) for task in prepared]
 
     def measure(self, compressor: MetaCompressor) -> Verdict:
         """Judges a compressor.
@@ -56,14 +57,10 @@ class Validation:
             Mean losses over the tasks, and how often Φ beats the prior.
         """
         pairs = []
-        for task, known in zip(self._prepared, self._known, strict=True):
-            problem = task.problem
-            damage = compressor.predict_damage(problem.features, problem.prior)
-            choices = {
-                "phi": problem.allocate(damage).choice,
-                "prior": problem.allocate(problem.prior).choice,
-            }
-            pairs.append([_losses(task, choices, known)[name] for name in ("phi", "prior")])
+        for judge in self._judges:
+            problem = judge.task.problem
+            damage = compressor.predict_damage(without_support(problem.features), problem.prior)
+            pairs.append((judge.loss(damage), judge.loss(problem.prior)))
         phi, prior = np.array(pairs).T
         return Verdict(
             meta_step=compressor.meta_steps,
@@ -74,12 +71,18 @@ class Validation:
         )
 
 
-def _losses(
-    task: PreparedTask, choices: Mapping[str, np.ndarray], known: dict[tuple[int, ...], float]
-) -> dict[str, float]:
-    """Loss of each choice; what was tried before is not tried again."""
-    keys = {name: tuple(int(index) for index in choice) for name, choice in choices.items()}
-    new = {name: choices[name] for name, key in keys.items() if key not in known}
-    if new:
-        known.update({keys[name]: loss for name, loss in recovery_losses(task, new).items()})
-    return {name: known[key] for name, key in keys.items()}
+@dataclass(frozen=True)
+class _Judge:
+    """A task, and the loss of each choice that was tried on it."""
+
+    task: PreparedTask
+    trial: Trial
+    known: dict[tuple[int, ...], float] = field(default_factory=dict)
+
+    def loss(self, damage: np.ndarray) -> float:
+        choice = self.task.problem.allocate(damage).choice
+        key = tuple(int(index) for index in choice)
+        if key not in self.known:
+            state = self.trial.run(self.trial.begin(choice), NUM_STEPS)
+            self.known[key] = self.trial.loss(state)
+        return self.known[key]

@@ -1,6 +1,7 @@
 """A zoo of small trained models to meta-train on, and one kept apart to judge on."""
 
 from tf_metacompress.pipeline.zoo.families import FAMILIES, Family, build
+from tf_metacompress.pipeline.zoo.measured import Measuring, measure_zoo
 from tf_metacompress.pipeline.zoo.recipes import Entry, Shares
 from tf_metacompress.pipeline.zoo.sources import (
     check_files,
@@ -28,6 +29,7 @@ __all__ = [
     "META_TRAIN_FAMILIES",
     "Entry",
     "Family",
+    "Measuring",
     "Record",
     "Shares",
     "Zoo",
@@ -35,6 +37,7 @@ __all__ = [
     "check_backend",
     "check_files",
     "load_source",
+    "measure_zoo",
     "meta_train_sources",
     "sources_at_hand",
     "split_of_source",

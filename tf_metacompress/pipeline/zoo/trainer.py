@@ -100,7 +100,7 @@ def train_entry(
     Returns:
         The model as the bytes of a .keras file, and its record.
     """
-    _limit_threads(num_threads)
+    limit_threads(num_threads)
     begin = time.perf_counter()
     x, y = shares.train
     model = build(entry.family, x.shape[1:], shares.num_classes, entry.architecture)
@@ -136,8 +136,12 @@ def stored(model: keras.Model) -> bytes:
         return path.read_bytes()
 
 
-def _limit_threads(num_threads: int) -> None:
-    """Limits TensorFlow once, before its first operation; a worker is asked again and again."""
+def limit_threads(num_threads: int) -> None:
+    """Limits TensorFlow once, before its first operation; a worker is asked again and again.
+
+    Args:
+        num_threads: Threads, 0 for no limit.
+    """
     threading = tf.config.threading
     if num_threads and threading.get_intra_op_parallelism_threads() != num_threads:
         threading.set_intra_op_parallelism_threads(num_threads)

@@ -149,6 +149,17 @@ class Zoo:
             fingerprint = self._fingerprints[entry.source]
             yield entry, self.shares(entry), fingerprint, self.train_steps, num_threads
 
+    def content(self, entry: Entry) -> bytes:
+        """Gives a trained model as the bytes of its .keras file.
+
+        Args:
+            entry: Its entry.
+
+        Returns:
+            The bytes.
+        """
+        return self._path(entry, ".keras").read_bytes()
+
     def model(self, entry: Entry) -> keras.Model:
         """Loads a trained model.
 
