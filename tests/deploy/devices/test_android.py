@@ -94,7 +94,7 @@ class TestOnAdb:
         asked = ("num_runs", "warmup_runs", "num_threads", "min_secs", "warmup_min_secs")
         assert [first[name] for name in asked] == ["40", "3", "2", "0", "0"]
         assert "enable_op_profiling" not in first
-        assert profiled["enable_op_profiling"] == "true"
+        assert (profiled["enable_op_profiling"], profiled["num_runs"]) == ("true", "10")
         assert (tmp_path / "R58M/taskset.log").read_text() == "f0\nf0\n"
         assert left_on(tmp_path / "R58M") == []
         told = str(result)

@@ -213,10 +213,14 @@ class TestOnSshd:
             benchmark(path, device=SshDevice(**sshd))
         assert caught.value.reason == "full"
 
+    def test_a_file_that_arrives_damaged(self, sshd, path, tmp_path):
+        python = self._python(tmp_path, f'printf x >> model.tflite\nexec {sys.executable} "$@"')
+        with pytest.raises(DeviceError, match="arrived damaged"):
+            benchmark(path, device=SshDevice(**{**sshd, "python": python}))
+
     def test_a_file_that_the_runtime_refuses(self, sshd, path):
-        damaged = bytearray(path.read_bytes())
-        path.write_bytes(bytes(damaged[:100]))
-        with pytest.raises(CorruptFileError):
+        path.write_bytes(tiny_file(op_version=99))
+        with pytest.raises(CorruptFileError, match="runtime on ssh:127.0.0.1 refuses.*RELU"):
             benchmark(path, device=SshDevice(**sshd))
 
     def test_the_command_line(self, sshd, path, tmp_path, capsys, monkeypatch):
@@ -253,6 +257,16 @@ def test_the_program_stands_alone(path):
     source = PROGRAM.read_text()
     assert "import tf_metacompress" not in source
     assert "from tf_metacompress" not in source
+
+
+def test_times_are_milliseconds():
+    class Slow:
+        def invoke(self):
+            time.sleep(0.005)
+
+    times = program.time_runs(Slow(), 3)
+    assert len(times) == 3
+    assert all(5 <= value < 500 for value in times)
 
 
 def test_the_program_tells_of_a_file_that_the_runtime_refuses(path):

@@ -22,11 +22,11 @@ def _signature(key):
     return signature
 
 
-def tiny_file(*signatures):
+def tiny_file(*signatures, op_version=1):
     """The bytes of a file that computes relu on eight numbers, by any number of names."""
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RELU
-    code.version = 1
+    code.version = op_version
     op = schema.OperatorT()
     op.opcodeIndex, op.inputs, op.outputs = 0, [0], [1]
     graph = schema.SubGraphT()
