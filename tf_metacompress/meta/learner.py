@@ -17,14 +17,8 @@ from tf_metacompress.meta.model_reading import ModelReading, read_model
 from tf_metacompress.meta.outer_loop import Batch, meta_gradient
 from tf_metacompress.meta.problem import Problem, problem_of
 from tf_metacompress.meta.second_order import check_second_order
-from tf_metacompress.meta.task_loss import (
-    RelaxedLoss,
-    TaskTensors,
-    check_inputs,
-    check_labels,
-    relaxed_loss,
-    task_tensors,
-)
+from tf_metacompress.meta.task_examples import check_inputs, check_labels
+from tf_metacompress.meta.task_loss import RelaxedLoss, TaskTensors, relaxed_loss, task_tensors
 from tf_metacompress.policy import Action
 from tf_metacompress.tasks import Task
 from tf_metacompress.typing import ArrayPair

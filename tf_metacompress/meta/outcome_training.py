@@ -35,7 +35,7 @@ class Regression:
         InvalidArgumentError: If a value is out of its range.
     """
 
-    num_steps: int = 200
+    num_steps: int = 100
     learning_rate: float = 3e-3
     batch_size: int = 24
     penalty: float = 0.003
