@@ -189,13 +189,13 @@ def test_demo_hands_its_flags_on(capsys, monkeypatch, tmp_path):
         return outcome()
 
     monkeypatch.setattr(pipeline, "run_demo", run_demo)
-    words = [f"--out={tmp_path}/demo", "--size-ratio=0.2", "--seed=3", "--meta-steps=2"]
+    words = [f"--out={tmp_path}/demo", "--size-ratio=0.2", "--seed=3", "--train-steps=2"]
     done = run(capsys, "demo", *words)
     assert done.code == 0
     assert done.out.startswith("a stage\n\na run\n")
     ((name, out, settings, quiet),) = seen
     assert (name, out, quiet) == ("digits", f"{tmp_path}/demo", False)
-    expected = pipeline.DemoSettings(size_ratio=0.2, seed=3, meta_steps=2)
+    expected = pipeline.DemoSettings(size_ratio=0.2, seed=3, train_steps=2)
     assert settings == expected
 
 

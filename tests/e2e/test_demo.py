@@ -7,13 +7,10 @@ import pytest
 
 from tf_metacompress.deploy import LitertModel
 from tf_metacompress.meta import MetaCompressor
-from tf_metacompress.pipeline import Dataset, DemoSettings, contest, demo, load_dataset, run_demo
-from tf_metacompress.pipeline.architectures import TO_LEARN_FROM
+from tf_metacompress.pipeline import Dataset, DemoSettings, contest, load_dataset, run_demo
 from tf_metacompress.policy import Policy
 
-SETTINGS = DemoSettings(
-    size_ratio=0.2, train_steps=120, tuning_steps=30, meta_steps=1, inner_steps=1
-)
+SETTINGS = DemoSettings(size_ratio=0.2, train_steps=120, tuning_steps=30, inner_steps=1)
 NAMES = (
     "uniform + int8",
     "global magnitude + int8",
@@ -26,7 +23,7 @@ CARRIED_THROUGH = ("LAMP + int8", "Φ adapted")
 
 
 class Run:
-    """The demo in one folder, with fewer architectures to learn from."""
+    """The demo in one folder, on fewer images."""
 
     def __init__(self, folder):
         self.out = folder / "demo"
@@ -50,7 +47,6 @@ class Run:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_demo_from_interruption_to_report(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "TO_LEARN_FROM", {"perceptron": TO_LEARN_FROM["perceptron"]})
     find = contest.candidate_policies
 
     def two_of_them(*args):
@@ -60,12 +56,12 @@ def test_the_demo_from_interruption_to_report(tmp_path, monkeypatch):
 
     monkeypatch.setattr(contest, "candidate_policies", two_of_them)
     run = Run(tmp_path)
-    for stage in ("phi", "policy-phi-adapted", "row-lamp-int8"):
+    for stage in ("held-out-mixed", "policy-phi-adapted", "row-lamp-int8"):
         with pytest.raises(KeyboardInterrupt):
             run(stop_at=stage)
         assert not (run.out / "report.json").exists()
     outcome = run()
-    assert "phi: taken from the earlier run" in run.lines
+    assert "policy-phi-adapted: taken from the earlier run" in run.lines
     check_files(run, outcome)
     before = {path.name: path.read_bytes() for path in run.out.iterdir() if path.is_file()}
     assert run().rows == outcome.rows
@@ -91,6 +87,8 @@ def check_files(run, outcome):
     float32 = LitertModel.open(run.out / "model_float32.tflite").predict(run.data.test[0][:5])
     np.testing.assert_allclose(float16, float32, atol=0.01)
     assert Policy.load(run.out / "policy.json") == outcome.policy
-    assert MetaCompressor.load(next(run.out.glob("stages/*/phi.npz"))).meta_steps == 1
+    card = MetaCompressor.pretrained().card
+    assert report["phi"] == {key: card[key] for key in report["phi"]}
+    assert report["phi"].keys() == {"summary", "meta_steps", "sha256", "held_out"}
     seconds = report["provenance"]["seconds"]
-    assert {"phi", "held-out-mixed", "row-phi-adapted", "latency"} <= seconds.keys()
+    assert {"policy-phi-adapted", "held-out-mixed", "row-phi-adapted", "latency"} <= seconds.keys()

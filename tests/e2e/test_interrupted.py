@@ -86,11 +86,11 @@ def test_compress_ends_on_ctrl_c_with_one_line(tmp_path):
 
 
 def test_the_demo_is_stopped_twice_and_goes_on(tmp_path):
-    words = ("demo", f"--out={tmp_path}", "--train-steps=1", "--tuning-steps=1", "--meta-steps=1")
-    stage = "zoo-plain-classes"
+    words = ("demo", f"--out={tmp_path}", "--train-steps=1", "--tuning-steps=1")
+    stage = "held-out-mixed"
     code, _, _ = stop_after(start(*words), tmp_path, stage, signal.SIGKILL)
     assert code == -signal.SIGKILL
-    code, out, err = stop_after(start(*words), tmp_path, "zoo-plain-rotation", signal.SIGINT)
+    code, out, err = stop_after(start(*words), tmp_path, "policy-lamp-int8", signal.SIGINT)
     assert code == 130
     assert f"{stage}: taken from the earlier run" in out
     assert err.count("\n") == 1

@@ -13,6 +13,7 @@ from tests.pipeline.results import BASELINE, CHOSEN, layer, outcome
 from tf_metacompress.errors import ParityError
 from tf_metacompress.pipeline import Dataset, format_outcome
 from tf_metacompress.pipeline.findings import left_alone, not_gained
+from tf_metacompress.pipeline.phi_card import Phi
 from tf_metacompress.pipeline.report import publish
 from tf_metacompress.pipeline.stages import Stages
 from tf_metacompress.pipeline.table import WIDTH
@@ -88,6 +89,23 @@ def test_a_file_that_fails_the_parity_gate_is_marked():
     assert "! LAMP + int8 does not compute what Keras computes: relative error 0.4" in text
 
 
+PHI = Phi(
+    summary="Learned from 9 models.",
+    meta_steps=70,
+    sha256="0123456789abcdef",
+    held_out={"families": ["one", "two"], "ratios": [0.25], "sources": []},
+)
+
+
+def test_the_phi_that_proposed_is_named_with_what_it_has_not_seen():
+    text = format_outcome(outcome(phi=PHI))
+    assert "Learned from 9 models. 70 meta-steps, sha256 0123456789ab…" in text
+    assert "Kept from it while it learned: families one, two; ratios 0.25." in text
+    untrained = replace(PHI, held_out=[])
+    assert len(untrained.sentences()) == 1
+    assert "Φ that proposed" not in format_outcome(outcome())
+
+
 @pytest.fixture
 def published(tmp_path):
     """Publishes an outcome into a folder."""
@@ -105,8 +123,14 @@ def published(tmp_path):
 
 
 def test_the_report_has_table_latency_and_provenance(published, tmp_path):
-    report = published(outcome())
+    report = published(outcome(phi=PHI))
     assert report["schema_version"] == 1
+    assert report["phi"] == {
+        "summary": "Learned from 9 models.",
+        "meta_steps": 70,
+        "sha256": "0123456789abcdef",
+        "held_out": {"families": ["one", "two"], "ratios": [0.25], "sources": []},
+    }
     assert [row["name"] for row in report["table"]] == ["float32", "LAMP + int8", "Φ adapted"]
     assert report["table"][2]["p50_ratio"] == 0.5
     assert report["table"][2]["gzip_ratio"] == pytest.approx(0.1)

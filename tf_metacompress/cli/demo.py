@@ -10,7 +10,7 @@ from tf_metacompress.cli.command import Command
 from tf_metacompress.cli.data import check_data, chosen_data, define_data
 from tf_metacompress.cli.jobs import define_quiet, show_outcome
 
-_STEPS = ("train_steps", "tuning_steps", "meta_steps")
+_STEPS = {"train_steps": "that train the model", "tuning_steps": "of fine-tuning"}
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -22,9 +22,7 @@ def _define(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_string("device", "android-arm64", "Device profile.", flag_values=values)
     flags.DEFINE_integer("seed", 0, "Seed of everything.", lower_bound=0, flag_values=values)
-    for name, what in zip(
-        _STEPS, ("that train each model", "of fine-tuning", "of meta-training"), strict=True
-    ):
+    for name, what in _STEPS.items():
         flags.DEFINE_integer(
             name,
             None,
@@ -53,7 +51,7 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
 
 DEMO = Command(
     name="demo",
-    summary="Learns a policy on four small models, judges it on a fifth, writes checked files.",
+    summary="Has the shipped Φ compress an architecture that is new to it, and compares.",
     arguments=(),
     example="tf-metacompress demo --dataset=fashion_mnist --size-ratio=0.1 --out=runs/fashion",
     define=_define,

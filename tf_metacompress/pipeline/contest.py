@@ -23,13 +23,12 @@ from tf_metacompress.pipeline.candidates import (
 from tf_metacompress.pipeline.datasets import Dataset
 from tf_metacompress.pipeline.demo import (
     HELD_OUT_STAGE,
-    PHI,
     DemoSettings,
     check_images,
     held_out_model,
-    learn,
 )
 from tf_metacompress.pipeline.outcome import Outcome
+from tf_metacompress.pipeline.phi_card import Phi
 from tf_metacompress.pipeline.report import REPORT_FILES, publish, versions
 from tf_metacompress.pipeline.run_folder import STAGES, run_folder
 from tf_metacompress.pipeline.stages import Announce, Stages
@@ -56,7 +55,7 @@ def candidate_policies(
 
     Args:
         stages: Where results are kept.
-        compressor: The meta-trained compressor.
+        compressor: The pretrained compressor.
         model: The held-out model.
         data: The data set; a few hundred training examples adapt Φ.
         settings: Budget, device and inner steps.
@@ -79,7 +78,7 @@ def candidate_policies(
         ADAPTED: lambda: compressor.adapt(task, settings.inner_steps).policy,
     }
     return {
-        name: stages.policy(f"policy-{slug(name)}", make, needs=(PHI, HELD_OUT_STAGE))
+        name: stages.policy(f"policy-{slug(name)}", make, needs=(HELD_OUT_STAGE,))
         for name, make in makers.items()
     }
 
@@ -116,6 +115,16 @@ def compare_policies(
     )
 
 
+def _described(phi: Phi, data: Dataset, settings: DemoSettings) -> dict[str, object]:
+    """Everything that the results depend on; another Φ makes all of them anew."""
+    return {
+        **asdict(settings),
+        "phi": phi.sha256,
+        "dataset": data.fingerprint(),
+        "versions": versions(),
+    }
+
+
 def _float16_file(stages: Stages, model: keras.Model, data: Dataset) -> None:
     def save(model: keras.Model, path: Path) -> None:
         export_litert(model, path, mode="float16", representative_dataset=representative(data))
@@ -147,14 +156,15 @@ def run_demo(
         The closing table, and what was not gained.
 
     Raises:
+        CorruptFileError: If the Φ of the package is damaged.
         ParityError: If the adapted file does not compute what Keras computes; its `report` is the
             outcome, and the folder keeps what it held.
     """
     check_images(data)
+    compressor = MetaCompressor.pretrained()
+    phi = Phi.from_card(compressor.card)
     with run_folder(out, (*OUTPUTS, *REPORT_FILES)) as folder:
-        described = {**asdict(settings), "dataset": data.fingerprint(), "versions": versions()}
-        stages = Stages(folder / STAGES, described, announce)
-        compressor = learn(stages, data, settings, quiet)
+        stages = Stages(folder / STAGES, _described(phi, data, settings), announce)
         model = held_out_model(stages, data, settings, quiet)
         policies = candidate_policies(stages, compressor, model, data, settings)
         rows = compare_policies(stages, model, policies, data, settings, quiet)
@@ -170,6 +180,7 @@ def run_demo(
             device=settings.device,
             num_test=len(data.test[0]),
             size_ratio=settings.size_ratio,
+            phi=phi,
         )
         publish(outcome, folder, OUTPUTS, stages, asdict(settings), data)
     return outcome

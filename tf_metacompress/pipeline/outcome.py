@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_metacompress.pipeline.candidates import Row
+from tf_metacompress.pipeline.phi_card import Phi
 from tf_metacompress.policy import LayerInfo, Policy
 
 
@@ -22,6 +23,7 @@ class Outcome:
         device: Name of the device that the policy was made for.
         num_test: Test examples behind each accuracy.
         size_ratio: The budget; None when a policy was given instead.
+        phi: The shipped Φ, if it proposed.
     """
 
     title: str
@@ -33,6 +35,7 @@ class Outcome:
     device: str
     num_test: int
     size_ratio: float | None = None
+    phi: Phi | None = None
 
     @property
     def float_row(self) -> Row:

@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
 
 
 def format_outcome(outcome: Outcome) -> str:
-    """Lays out the closing table and, below it, what was not gained.
+    """Lays out the closing table and, below it, which Φ proposed and what was not gained.
 
     Args:
         outcome: What a run found.
@@ -42,6 +42,7 @@ def format_outcome(outcome: Outcome) -> str:
     """
     parts = [
         format_table(outcome.rows, outcome.latency, outcome.title),
+        format_list("The Φ that proposed:", outcome.phi.sentences() if outcome.phi else ()),
         format_list("Not gained, and worth knowing:", not_gained(outcome)),
         format_list("Not compressed:", left_alone(outcome.infos)),
     ]
@@ -81,6 +82,7 @@ def publish(
         "title": outcome.title,
         "table": _table(outcome.rows, outcome.latency),
         "chosen": outcome.chosen,
+        "phi": asdict(outcome.phi) if outcome.phi else None,
         "not_gained": list(not_gained(outcome)),
         "not_compressed": list(left_alone(outcome.infos)),
         "latency": dict(outcome.latency),
