@@ -100,17 +100,24 @@ def _once(store, reference, name, make, wanted=True):
 
 
 def _timed(reference, rows, work):
-    """p50 of the reference file and of each row's first file, in turns."""
+    """p50 of the reference file and of the best row of each width, in turns.
+
+    Sparsity and bits do not change the time of an int8 file; channels do.
+    """
     from tf_metacompress.deploy import compare
 
-    files = [files_of(work, reference, row["name"])[0] for row in rows]
+    kept = [row for row in rows if files_of(work, reference, row["name"])[0].exists()]
+    best = {row["width"]: row for row in sorted(kept, key=lambda row: row["accuracy"])}
+    names = [best[width]["name"] for width in sorted(best, reverse=True)]
+    files = [files_of(work, reference, name)[0] for name in names]
     result = compare([reference.file, *files]).to_dict()
     for entry in result["files"]:
         entry["path"] = Path(entry["path"]).name
-    return {**result, "names": ["reference file", *(row["name"] for row in rows)]}
+    return {**result, "names": ["reference file", *names]}
 
 
-def _part(reference, rows, store, arguments):
+def _part(reference, rows, store, arguments, timed):
+    latency = f"latency of {len(rows)} rows"
     return {
         "name": reference.name,
         "target": reference.target,
@@ -120,11 +127,18 @@ def _part(reference, rows, store, arguments):
         "latency": _once(
             store,
             reference,
-            f"latency of {len(rows)} rows",
+            latency,
             lambda: _timed(reference, rows, arguments.work),
-            wanted=arguments.time and bool(rows),
+            wanted=timed and bool(rows),
         ),
     }
+
+
+def _publish(references, rows, store, arguments, timed=False):
+    from reference.report import build, publish
+
+    parts = [_part(r, rows[r.name], store, arguments, timed) for r in references]
+    return publish(build(parts), arguments.out)
 
 
 def main(given=None):
@@ -134,7 +148,6 @@ def main(given=None):
         os.environ[name] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from quality.store import Store
-    from reference.report import build, markdown, publish
     from reference.trials import TRIALS
 
     store, references = Store(arguments.work / "rows"), _references(arguments)
@@ -144,9 +157,10 @@ def main(given=None):
         row = reference and _row(store, trial, reference, arguments)
         if row:
             rows[reference.name].append(row)
-    document = build([_part(r, rows[r.name], store, arguments) for r in references])
-    publish(document, arguments.out)
-    print(markdown(document))
+            _publish(references, rows, store, arguments)
+    if not any(rows.values()):
+        raise SystemExit(f"Nothing is measured in {arguments.work} yet.")
+    print(_publish(references, rows, store, arguments, timed=arguments.time))
 
 
 if __name__ == "__main__":

@@ -116,6 +116,8 @@ def _latency(latency):
 
 
 def publish(document, path):
-    """Writes JSON and, beside it, Markdown."""
+    """Writes JSON and, beside it, Markdown, which it returns."""
+    text = markdown(document)
     write_json(path, document)
-    write_text(path.with_suffix(".md"), markdown(document))
+    write_text(path.with_suffix(".md"), text)
+    return text
