@@ -37,7 +37,9 @@ def _arguments():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--data", type=Path, help="an .npz file instead of Fashion-MNIST")
     parser.add_argument("--phi", type=Path, help="a file of Φ; else the one that ships")
-    parser.add_argument("--phi-ablated", type=Path, help="a file of Φ trained without MAML")
+    parser.add_argument(
+        "--phi-maml", type=Path, help="another file of Φ, meta-trained further by MAML"
+    )
     parser.add_argument(
         "--devices-table", action="store_true", help="also policies made for the other device"
     )
@@ -54,7 +56,7 @@ def _arguments():
 def _check(arguments):
     if importlib.util.find_spec("optuna") is None and not arguments.report:
         raise SystemExit('This benchmark compares with Optuna: pip install ".[benchmarks]"')
-    for path in (arguments.data, arguments.phi, arguments.phi_ablated):
+    for path in (arguments.data, arguments.phi, arguments.phi_maml):
         if path is not None and not path.is_file():
             raise SystemExit(f"There is no file {path}.")
 
@@ -64,7 +66,7 @@ def _run_case(case, plan, folder, arguments):
     from quality.cases import DEVICES
     from quality.judge import measure
     from quality.methods import (
-        ABLATED,
+        WITH_MAML,
         ADAPTED,
         FOREIGN,
         ZERO_SHOT,
@@ -80,9 +82,9 @@ def _run_case(case, plan, folder, arguments):
     parent, store = os.getppid(), Store(folder / "rows")
     ours = phi_identity(arguments.phi)
     made_with = dict.fromkeys((ZERO_SHOT, ADAPTED, FOREIGN), ours)
-    if arguments.phi_ablated:
-        made_with[ABLATED] = phi_identity(arguments.phi_ablated)
-    names = methods_of(case, plan, arguments.phi_ablated is not None, arguments.devices_table)
+    if arguments.phi_maml:
+        made_with[WITH_MAML] = phi_identity(arguments.phi_maml)
+    names = methods_of(case, plan, arguments.phi_maml is not None, arguments.devices_table)
     if arguments.only:
         names = [name for name in names if name in arguments.only]
     rows = {name: store.find(case.name, name, made_with.get(name, "")) for name in names}
@@ -92,7 +94,7 @@ def _run_case(case, plan, folder, arguments):
     support, query = halves(data, validation, case.spec.seed)
     model, reference = trained(case.spec, plan, data, folder / "models")
     setup = Setup(model, DEVICES[case.device], support, query, case.spec.seed, plan.evaluations)
-    setup.phi, setup.ablated = arguments.phi, arguments.phi_ablated
+    setup.phi, setup.with_maml = arguments.phi, arguments.phi_maml
     # Named by process: one of a killed run may still be at work on the same case.
     scratch = folder / "rows" / case.name / f"{os.getpid()}.tflite"
     for name in names:
@@ -156,7 +158,7 @@ def _estimate(rows, models):
     return costs, sum(
         sum(costs.get(name, (0.0, 0.0)))
         for case in make_cases(FULL, specs)
-        for name in methods_of(case, FULL, ablated=False, foreign=False)
+        for name in methods_of(case, FULL, with_maml=False, foreign=False)
     )
 
 

@@ -15,7 +15,7 @@ from .cases import DEVICES
 from .search import BITS, Space, optuna_search, random_policy, random_search
 from .trial import ShortTrial
 
-ADAPTED, ZERO_SHOT, ABLATED = "Φ adapted", "Φ zero-shot", "Φ zero-shot, without MAML"
+ADAPTED, ZERO_SHOT, WITH_MAML = "Φ adapted", "Φ zero-shot", "Φ zero-shot, with MAML"
 FOREIGN = "Φ zero-shot, made for the other device"
 SEARCHES = ("Optuna TPE", "random search")
 INNER_STEPS = 5
@@ -33,7 +33,7 @@ class Setup:
         seed: Seed of draws.
         evaluations: Short trials of a search.
         phi: File of Φ; None for the one that ships with the package, or an untrained one.
-        ablated: File of Φ trained without MAML, or None.
+        with_maml: File of a Φ meta-trained further by MAML, or None.
     """
 
     model: object
@@ -43,7 +43,7 @@ class Setup:
     seed: int
     evaluations: int
     phi: Path | None = None
-    ablated: Path | None = None
+    with_maml: Path | None = None
 
     @cached_property
     def trial(self):
@@ -193,7 +193,7 @@ METHODS = {
     "sensitivity, Hessian": partial(_sensitivity, "hessian"),
     ZERO_SHOT: partial(_zero_shot, "phi"),
     ADAPTED: partial(_adapted, "phi"),
-    ABLATED: partial(_zero_shot, "ablated"),
+    WITH_MAML: partial(_zero_shot, "with_maml"),
     FOREIGN: _foreign,
     "random policy": _random,
     SEARCHES[1]: _random_search,
@@ -202,13 +202,13 @@ METHODS = {
 ON_A_QUARTER = ("sensitivity, Hessian", "random policy", *SEARCHES)
 
 
-def methods_of(case, plan, ablated, foreign):
+def methods_of(case, plan, with_maml, foreign):
     """Names of the methods that a case is measured with.
 
     Args:
         case: The case.
         plan: How much of everything.
-        ablated: Whether there is a Φ trained without MAML.
+        with_maml: Whether there is a Φ meta-trained further by MAML.
         foreign: Whether policies made for the other device are measured too.
 
     Returns:
@@ -219,6 +219,6 @@ def methods_of(case, plan, ablated, foreign):
         for name in METHODS
         if (case.searched or name not in ON_A_QUARTER)
         and (name in plan.methods or not plan.methods)
-        and (ablated or name != ABLATED)
+        and (with_maml or name != WITH_MAML)
         and (foreign or name != FOREIGN)
     ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from tf_metacompress.atomic import write_json, write_text
 
-from .methods import ABLATED, ADAPTED, FOREIGN, METHODS, ON_A_QUARTER, ZERO_SHOT
+from .methods import WITH_MAML, ADAPTED, FOREIGN, METHODS, ON_A_QUARTER, ZERO_SHOT
 from .scoring import by_case, compare, hard_cases, mean_of, summarise, unfitted
 
 
@@ -167,7 +167,7 @@ def _axes():
 
 
 def _style(name):
-    return {"linewidth": 2.5, "zorder": 3} if name in (ADAPTED, ZERO_SHOT, ABLATED) else {}
+    return {"linewidth": 2.5, "zorder": 3} if name in (ADAPTED, ZERO_SHOT, WITH_MAML) else {}
 
 
 def plot_sizes(found, path):

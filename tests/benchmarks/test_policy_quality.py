@@ -201,16 +201,16 @@ def test_a_budget_out_of_reach_is_an_error(space):
 
 def test_methods_of_a_case():
     one, other = (cases.Case(SPECS[0], 0.1, "conv-int4", searched) for searched in (True, False))
-    everything = methods.methods_of(one, cases.FULL, ablated=True, foreign=True)
+    everything = methods.methods_of(one, cases.FULL, with_maml=True, foreign=True)
     assert everything == list(methods.METHODS)
-    plain = methods.methods_of(other, cases.FULL, ablated=False, foreign=False)
+    plain = methods.methods_of(other, cases.FULL, with_maml=False, foreign=False)
     assert set(everything) - set(plain) == {
         *methods.ON_A_QUARTER,
-        methods.ABLATED,
+        methods.WITH_MAML,
         methods.FOREIGN,
     }
     assert set(cases.QUICK.methods) < set(methods.METHODS)
-    quick = methods.methods_of(one, cases.QUICK, ablated=True, foreign=False)
+    quick = methods.methods_of(one, cases.QUICK, with_maml=True, foreign=False)
     assert quick == [name for name in methods.METHODS if name in cases.QUICK.methods]
 
 

@@ -74,12 +74,12 @@ class Trial:
     set split in two. The task's model is not changed.
 
     Args:
-        prepared: The task.
+        prepared: The task; the trial serves every task on the same model and data.
         seed: Seed of the batches; all choices see the same ones.
     """
 
     def __init__(self, prepared: PreparedTask, seed: int = 0) -> None:
-        self._prepared = prepared
+        self.prepared = prepared
         self._support, self._query = prepared.halves()
         self._momenta = momenta(prepared.task.model)
         self._seed = seed
@@ -89,7 +89,7 @@ class Trial:
     def _eager_step(
         self, one_hot: tf.Tensor, adam: AdamState, others: Tensors, x: tf.Tensor, y: tf.Tensor
     ) -> tuple[AdamState, Tensors]:
-        prepared, theta = self._prepared, adam[0]
+        prepared, theta = self.prepared, adam[0]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(theta)
             loss, others = prepared.relaxed.in_training(
@@ -99,7 +99,7 @@ class Trial:
         return adam_step(adam, gradients, _LEARNING_RATE), others
 
     def _eager_judge(self, one_hot: tf.Tensor, theta: Tensors, others: Tensors) -> tf.Tensor:
-        prepared = self._prepared
+        prepared = self.prepared
         weights = (theta, others)
         return prepared.relaxed.after_training(one_hot, weights, prepared.tensors, *self._query)
 
@@ -112,7 +112,7 @@ class Trial:
         Returns:
             The state before the first step.
         """
-        prepared = self._prepared
+        prepared = self.prepared
         num_actions = len(prepared.problem.table.actions)
         one_hot = tf.one_hot(choice, num_actions, dtype=prepared.theta[0].dtype)
         return TrialState(one_hot, adam_state(prepared.theta), prepared.tensors.others)
@@ -138,7 +138,7 @@ class Trial:
 
     def loss(self, state: TrialState) -> float:
         """Gives the loss left on the query set."""
-        start = self._prepared.tensors.others
+        start = self.prepared.tensors.others
         others = without_start(start, state.others, self._momenta, state.num_steps)
         return float(self._judge(state.one_hot, state.adam[0], others))
 
