@@ -66,9 +66,9 @@ def _run_case(case, plan, folder, arguments):
     from quality.cases import DEVICES
     from quality.judge import measure
     from quality.methods import (
-        WITH_MAML,
         ADAPTED,
         FOREIGN,
+        WITH_MAML,
         ZERO_SHOT,
         Setup,
         methods_of,

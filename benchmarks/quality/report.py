@@ -8,7 +8,7 @@ import numpy as np
 
 from tf_metacompress.atomic import write_json, write_text
 
-from .methods import WITH_MAML, ADAPTED, FOREIGN, METHODS, ON_A_QUARTER, ZERO_SHOT
+from .methods import ADAPTED, FOREIGN, METHODS, ON_A_QUARTER, WITH_MAML, ZERO_SHOT
 from .scoring import by_case, compare, hard_cases, mean_of, summarise, unfitted
 
 
