@@ -144,7 +144,7 @@ def test_a_run_from_zoo_to_card_and_on(tmp_path, monkeypatch):
     assert any("goes on after 1 meta-steps" in line for line in again)
     card = json.loads((tmp_path / "parts" / "card.json").read_text())
     assert card["command"] == "again"
-    num_trained, num_held_out = card["trained_on"]["models"], len(card["held_out"]["validated_on"])
+    num_trained, num_held_out = card["trained_on"]["models"], len(card["held_out"]["models"])
     assert num_trained and num_held_out and num_trained + num_held_out <= 3
     history = json.loads((tmp_path / "parts" / "history.json").read_text())
     assert len(history["steps"]) == 2

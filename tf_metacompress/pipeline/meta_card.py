@@ -57,7 +57,7 @@ def write_outcome(
             "families": list(META_TEST_FAMILIES),
             "sources": list(META_TEST_SOURCES),
             "ratios": list(META_TEST_RATIOS),
-            "validated_on": [entry.name for entry in held_out],
+            "models": [entry.name for entry in held_out],
         },
         figures=_figures(records, history),
         command=command,
