@@ -18,6 +18,12 @@ from tf_metacompress.deploy.devices import (
 )
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.latency import BenchmarkResult
+from tf_metacompress.deploy.model_metadata import (
+    ModelMetadata,
+    Normalization,
+    read_metadata,
+    write_metadata,
+)
 from tf_metacompress.deploy.modes import Mode, ModeOptions, get_mode, mode_names, register_mode
 from tf_metacompress.deploy.parity import OutputParity, ParityReport
 from tf_metacompress.deploy.report import ExportReport
@@ -34,6 +40,8 @@ __all__ = [
     "LitertModel",
     "Mode",
     "ModeOptions",
+    "ModelMetadata",
+    "Normalization",
     "OutputParity",
     "ParityReport",
     "Runs",
@@ -44,9 +52,11 @@ __all__ = [
     "get_mode",
     "measure_sizes",
     "mode_names",
+    "read_metadata",
     "register_device",
     "register_device_kind",
     "register_mode",
+    "write_metadata",
 ]
 
 
