@@ -28,7 +28,10 @@ setup(
     keywords="tensorflow keras litert tflite pruning quantization meta-learning maml",
     packages=find_packages(include=["tf_metacompress", "tf_metacompress.*"]),
     include_package_data=True,
-    package_data={"tf_metacompress.meta": ["data/phi.npz", "data/card.json"]},
+    package_data={
+        "tf_metacompress.meta": ["data/phi.npz", "data/card.json"],
+        "tf_metacompress.deploy": ["templates/*.txt"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "tensorflow>=2.21,<2.22",

@@ -7,6 +7,7 @@ import importlib
 from typing import Any
 
 from tf_metacompress.deploy.benchmarking import benchmark
+from tf_metacompress.deploy.c_array import CArrayReport, export_c_array
 from tf_metacompress.deploy.comparison import ComparedFile, ComparisonResult, compare
 from tf_metacompress.deploy.devices import (
     AndroidDevice,
@@ -32,6 +33,7 @@ from tf_metacompress.deploy.sizes import FileSizes, measure_sizes
 __all__ = [
     "AndroidDevice",
     "BenchmarkResult",
+    "CArrayReport",
     "ComparedFile",
     "ComparisonResult",
     "Device",
@@ -48,6 +50,7 @@ __all__ = [
     "SshDevice",
     "benchmark",
     "compare",
+    "export_c_array",
     "export_litert",
     "get_mode",
     "measure_sizes",
