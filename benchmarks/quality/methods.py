@@ -19,6 +19,7 @@ ADAPTED, ZERO_SHOT, WITH_MAML = "Φ adapted", "Φ zero-shot", "Φ zero-shot, wit
 FOREIGN = "Φ zero-shot, made for the other device"
 SEARCHES = ("Optuna TPE", "random search")
 INNER_STEPS = 5
+NUM_PROPOSALS = 5
 
 
 @dataclass
@@ -157,15 +158,13 @@ def _zero_shot(attribute, setup, budget):
 
 
 def _adapted(attribute, setup, budget):
-    evaluations = []
-
     def make(limit):
         task = Task(setup.model, limit, setup.profile, support=setup.support, query=setup.query)
-        adaptation = load_phi(getattr(setup, attribute)).adapt(task, INNER_STEPS)
-        evaluations.append(len(adaptation.trials))
-        return adaptation.policy
+        return load_phi(getattr(setup, attribute)).adapt(task, INNER_STEPS).policy
 
-    return Proposal(make(budget), evaluations[0], make)
+    policy = make(budget)
+    chosen = {"chosen": policy.provenance["chosen"]}
+    return Proposal(policy, NUM_PROPOSALS, make, notes=chosen)
 
 
 def _foreign(setup, budget):

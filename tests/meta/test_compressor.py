@@ -235,7 +235,13 @@ def test_each_step_notes_the_loss_before_it(adapted):
 
 def test_the_proposal_that_recovers_best_is_taken(adapted, task):
     compressor, adaptation, _, _ = adapted
-    proposals = {"adapted", "zero-shot", "prior", "curvature", "adapted with curvature"}
+    proposals = {
+        "adapted",
+        "prior",
+        "sensitivity",
+        "adapted with sensitivity",
+        "adapted with curvature",
+    }
     assert set(adaptation.trials) <= proposals
     chosen = adaptation.policy.provenance["chosen"]
     assert adaptation.trials[chosen] == min(adaptation.trials.values())

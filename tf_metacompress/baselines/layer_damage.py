@@ -1,6 +1,6 @@
 """What compressing one layer alone does to a model: measured, or estimated from curvature."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,14 @@ class Bench:
         infos: Its compressible layers.
         batch: Inputs and labels.
         loss: Maps labels and predictions to a scalar.
+        deployed: Kernels by path, BatchNormalization folded; None to read them.
     """
 
     model: keras.Model
     infos: Sequence[LayerInfo]
     batch: ArrayPair
     loss: LossFn
+    deployed: Mapping[str, tuple[np.ndarray, ...]] | None = None
 
     def kernels(self) -> list[list[tf.Tensor]]:
         """Kernels of each layer as they are stored."""
@@ -44,7 +46,7 @@ class Bench:
     def compressed(self, row: int, action: Action) -> list[tf.Tensor]:
         """Kernels of one layer pruned by their deployed magnitude, and rounded."""
         info = self.infos[row]
-        deployed = self._folded[info.name]
+        deployed = self.deployed[info.name]
         found = []
         for kernel, magnitudes, entry in zip(
             self.kernels()[row], deployed, info.kernels, strict=True
@@ -56,7 +58,8 @@ class Bench:
 
     def __post_init__(self) -> None:
         """Reads the kernels once."""
-        object.__setattr__(self, "_folded", kernel_arrays(self.model))
+        if self.deployed is None:
+            object.__setattr__(self, "deployed", kernel_arrays(self.model))
 
     def _variables(self) -> list[list[keras.Variable]]:
         layers = leaf_layers(self.model)
@@ -102,7 +105,9 @@ def _by_bits(actions: Sequence[Action]) -> Iterator[list[int]]:
         yield sorted(rows, key=lambda i: actions[i].sparsity)
 
 
-def measured_damage(bench: Bench, actions: Sequence[Action]) -> np.ndarray:
+def measured_damage(
+    bench: Bench, actions: Sequence[Action], num_anchors: int = _ANCHORS
+) -> np.ndarray:
     """Measures the rise of the loss when one layer alone is compressed, without fine-tuning.
 
     A few sparsities of each width are measured; between them the damage is interpolated over the
@@ -111,6 +116,7 @@ def measured_damage(bench: Bench, actions: Sequence[Action]) -> np.ndarray:
     Args:
         bench: The model on a batch.
         actions: What may be done to a layer, pattern "unstructured".
+        num_anchors: Sparsities of each width that are measured.
 
     Returns:
         Float64 (layers, actions), not negative, not falling in the sparsity.
@@ -120,7 +126,7 @@ def measured_damage(bench: Bench, actions: Sequence[Action]) -> np.ndarray:
     base = float(loss(plain))
     damage = np.zeros((len(plain), len(actions)))
     for rows in _by_bits(actions):
-        steps = np.linspace(0, len(rows) - 1, min(_ANCHORS, len(rows))).round().astype(int)
+        steps = np.linspace(0, len(rows) - 1, min(num_anchors, len(rows))).round().astype(int)
         anchors = [rows[step] for step in steps]
         kept = [-np.log1p(-actions[i].sparsity) for i in rows]
         known = [-np.log1p(-actions[i].sparsity) for i in anchors]

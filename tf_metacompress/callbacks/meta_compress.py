@@ -65,8 +65,7 @@ class MetaCompress(keras.callbacks.Callback):
         budget: What the compressed model may cost.
         support: Inputs and labels to adapt the policy on, a few hundred; None to propose without.
         device: Name of the device, or a profile.
-        compressor: Who proposes; None for an untrained `MetaCompressor`, which chooses by LAMP's
-            scores and the rounding noise.
+        compressor: Who proposes; None for `MetaCompressor.pretrained()`.
         policy: A policy to carry out instead of proposing one.
         prune_until: Fraction of the training at which the target sparsity is reached, in (0, 1).
         freeze_after: Fraction of the epochs after which activation ranges stand still.
@@ -100,7 +99,7 @@ class MetaCompress(keras.callbacks.Callback):
         self.budget = budget
         self.support = support
         self.device = device
-        self.compressor = compressor or MetaCompressor()
+        self.compressor = compressor or MetaCompressor.pretrained()
         self.policy = policy
         self._given_policy = policy
         self.prune_until = prune_until

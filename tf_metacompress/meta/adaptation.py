@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_metacompress.baselines.layer_damage import Bench, measured_damage
 from tf_metacompress.errors import NonFiniteLossError, check_int
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors, adapt
 from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
@@ -14,6 +15,8 @@ from tf_metacompress.meta.policy_origin import budget_provenance
 from tf_metacompress.meta.trials import halving_losses
 from tf_metacompress.policy import Policy
 from tf_metacompress.tasks import Task
+
+_NUM_EXAMPLES, _NUM_ANCHORS = 128, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,28 +103,38 @@ def choose_by_trial(
     return min(finite, key=finite.get), trials
 
 
-def proposals(prepared: PreparedTask, compressor: Any, adapted: Any) -> dict[str, np.ndarray]:
+def proposals(prepared: PreparedTask, adapted: Any) -> dict[str, np.ndarray]:
     """Lists the five tables of damages that adapting chooses among.
 
     Args:
         prepared: The task.
-        compressor: Φ as it was.
-        adapted: Φ after its steps.
+        adapted: The compressor after its steps.
 
     Returns:
-        Name to damage, float64 (layers, actions): of both; the prior, whose proposal is LAMP's with
-        bits of its own; the curvature of the loss on the support set, as HAWQ has it; and the
-        geometric mean of the adapted Φ and the curvature.
+        Name to damage, float64 (layers, actions): of the adapted Φ; the prior, whose proposal is
+        LAMP's with bits of its own; the rise of the loss when one layer alone is compressed; and
+        the geometric means of the adapted Φ with that, and with the curvature of the loss.
     """
     problem = prepared.problem
     own = adapted.predict_damage(problem.features, problem.prior)
+    measured = _sensitivity(prepared)
     return {
         "adapted": own,
-        "zero-shot": compressor.predict_damage(problem.features, problem.prior),
         "prior": problem.prior,
-        "curvature": prepared.curvature,
+        "sensitivity": measured,
+        "adapted with sensitivity": np.sqrt(own * measured),
         "adapted with curvature": np.sqrt(own * prepared.curvature),
     }
+
+
+def _sensitivity(prepared: PreparedTask) -> np.ndarray:
+    """Rise of the loss on some support examples when one layer alone is compressed."""
+    x, y = (part[:_NUM_EXAMPLES] for part in prepared.task.support)
+    problem = prepared.problem
+    bench = Bench(
+        prepared.task.model, problem.infos, (x, y), prepared.relaxed.loss, problem.kernels
+    )
+    return measured_damage(bench, problem.table.actions, _NUM_ANCHORS)
 
 
 def adapt_to_task(compressor: Any, task: Task, inner_steps: int) -> Adaptation:
@@ -142,7 +155,7 @@ def adapt_to_task(compressor: Any, task: Task, inner_steps: int) -> Adaptation:
     groups, losses = descend_on_support(prepared, loop, compressor.phi, inner_steps)
     adapted = compressor.with_phi(groups[0])
     problem = prepared.problem
-    damages = proposals(prepared, compressor, adapted)
+    damages = proposals(prepared, adapted)
     best, trials = choose_by_trial(prepared, damages)
     policy = problem.policy(
         damages[best],

@@ -150,9 +150,9 @@ class MetaCompressor:
     def adapt(self, task: Task, inner_steps: int = 5) -> Adaptation:
         """Takes a few gradient steps on one task, then proposes.
 
-        Five proposals (adapted Φ, Φ as it was, the prior, the curvature, adapted Φ with curvature)
-        are tried by a few steps of fine-tuning, and the one that leaves the least loss is taken.
-        Neither this compressor nor the task's model is changed.
+        Five proposals (adapted Φ, the prior, measured sensitivity, adapted Φ with sensitivity or
+        with curvature) are tried by a few steps of fine-tuning, and the one that leaves the least
+        loss is taken. Neither this compressor nor the task's model is changed.
 
         Args:
             task: Model, budget, device and data.

@@ -48,7 +48,7 @@ class JobSettings:
         tuning_steps: Steps of fine-tuning.
         learning_rate: Where its learning rate begins.
         inner_steps: Steps that adapt the policy.
-        phi: File of a meta-trained compressor; empty for the untrained one.
+        phi: File of a meta-trained compressor; empty for the one that ships.
         policy: File of a policy to carry out instead of finding one; empty for none.
 
     Raises:
@@ -162,7 +162,7 @@ def _find_policy(
         policy = Policy.load(settings.policy)
         policy.resolve(infos)
         return policy
-    compressor = MetaCompressor.load(settings.phi) if settings.phi else MetaCompressor()
+    compressor = MetaCompressor.load(settings.phi) if settings.phi else MetaCompressor.pretrained()
     budget = Budget(size_ratio=settings.size_ratio)
     task = Task(model, budget, settings.device, support=few_examples(data, seed=0))
     return compressor.adapt(task, settings.inner_steps).policy
