@@ -172,3 +172,30 @@ def test_leftovers_are_removed_by_the_name_they_were_to_have(tmp_path, name):
     assert atomic.remove_leftovers(tmp_path, ["other.json"]) == ()
     assert atomic.remove_leftovers(tmp_path, [name]) == (tmp_path / leftover,)
     assert os.listdir(tmp_path) == [name]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    with atomic.atomic_folder(tmp_path / "a" / "new") as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "file").write_text("whole")
+        assert not (tmp_path / "a" / "new").exists()
+    assert (tmp_path / "a" / "new" / "inner" / "file").read_text() == "whole"
+    with pytest.raises(KeyError), atomic.atomic_folder(tmp_path / "other") as folder:
+        (folder / "file").write_text("half")
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["new"]
+
+
+def test_a_folder_may_be_empty_and_nothing_else(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with atomic.atomic_folder(tmp_path / "empty") as folder:
+        (folder / "file").write_text("x")
+    assert (tmp_path / "empty" / "file").is_file()
+    for taken in (tmp_path / "empty", tmp_path / "empty" / "file", tmp_path / "empty/file/under"):
+        with (
+            pytest.raises(InvalidArgumentError),
+            atomic.atomic_folder(taken),
+        ):
+            pass
+    assert (tmp_path / "empty" / "file").read_text() == "x"

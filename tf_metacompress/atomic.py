@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -90,6 +91,57 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_new_folder(path: PathLike) -> Path:
+    """Checks, before any work is done, that a folder can be made or filled.
+
+    Args:
+        path: The folder; it must not exist, or be empty.
+
+    Returns:
+        The same path as an absolute `Path`.
+
+    Raises:
+        InvalidArgumentError: If something is there, or the nearest existing directory is not
+            writable.
+        ArgumentTypeError: If `path` is not a path.
+    """
+    path = Path(os.path.abspath(_as_path(path)))
+    check_writable(path.parent / path.name)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise invalid(
+            "The folder must be new or empty.", "Name another, or remove it.", path=str(path)
+        )
+    return path
+
+
+@contextmanager
+def atomic_folder(path: PathLike) -> Iterator[Path]:
+    """Lends a temporary folder that becomes `path` when the block succeeds.
+
+    Args:
+        path: The folder to be made; it must not exist, or be empty.
+
+    Yields:
+        The temporary folder to write into.
+
+    Raises:
+        InvalidArgumentError: If something is there, or the folder cannot be made.
+        ArgumentTypeError: If `path` is not a path.
+    """
+    path = check_new_folder(path)
+    temporary = path.with_name(f".{_short_stem(path)}.{secrets.token_hex(6)}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in filter(Path.is_file, temporary.rglob("*")):
+            _flush_to_disk(file)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_leftovers(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from tf_metacompress.cli.benchmark import BENCHMARK
+from tf_metacompress.cli.bundle import BUNDLE
 from tf_metacompress.cli.command import Command, UsageError
 from tf_metacompress.cli.compress import COMPRESS
 from tf_metacompress.cli.demo import DEMO
@@ -16,7 +17,9 @@ from tf_metacompress.cli.meta_train import META_TRAIN
 from tf_metacompress.cli.noise import known_noise_held_back
 from tf_metacompress.errors import MetacompressError, did_you_mean
 
-COMMANDS: dict[str, Command] = {c.name: c for c in (DEMO, COMPRESS, EXPORT, BENCHMARK, META_TRAIN)}
+COMMANDS: dict[str, Command] = {
+    c.name: c for c in (DEMO, COMPRESS, EXPORT, BENCHMARK, BUNDLE, META_TRAIN)
+}
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _HELP = ("-h", "--help", "help")
 

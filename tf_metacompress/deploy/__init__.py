@@ -17,6 +17,7 @@ from tf_metacompress.deploy.devices import (
     register_device,
     register_device_kind,
 )
+from tf_metacompress.deploy.handover import BundleReport, bundle_android
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.latency import BenchmarkResult
 from tf_metacompress.deploy.model_metadata import (
@@ -33,6 +34,7 @@ from tf_metacompress.deploy.sizes import FileSizes, measure_sizes
 __all__ = [
     "AndroidDevice",
     "BenchmarkResult",
+    "BundleReport",
     "CArrayReport",
     "ComparedFile",
     "ComparisonResult",
@@ -49,6 +51,7 @@ __all__ = [
     "Runs",
     "SshDevice",
     "benchmark",
+    "bundle_android",
     "compare",
     "export_c_array",
     "export_litert",

@@ -117,20 +117,30 @@ class LitertModel:
 
     def set_inputs(self, sample: Mapping[str, np.ndarray]) -> None:
         """Places one sample of real numbers, each of the input's full shape (1, ...)."""
-        for name, value in sample.items():
-            detail = self.input_detail(name)
-            self._interpreter.set_tensor(detail["index"], _quantized(value, detail))
+        for name, value in self.stored_inputs(sample).items():
+            self._interpreter.set_tensor(self.file.input_names[name], value)
+
+    def stored_inputs(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Gives a sample of real numbers in the types that the file takes, by name."""
+        return {name: _quantized(value, self.input_detail(name)) for name, value in sample.items()}
 
     def invoke(self) -> None:
         """Runs the model on the inputs in place."""
         self._interpreter.invoke()
 
+    def stored_outputs(self) -> dict[str, np.ndarray]:
+        """Gives a copy of the results of the last run in the types that the file gives, by name."""
+        return {
+            name: self._interpreter.get_tensor(index)
+            for name, index in self.file.output_names.items()
+        }
+
     def outputs(self) -> dict[str, np.ndarray]:
         """Gives a copy of the results of the last run as real numbers, by name."""
-        results = {}
-        for name, index in self.file.output_names.items():
-            results[name] = _dequantized(self._interpreter.get_tensor(index), self._details[index])
-        return results
+        return {
+            name: _dequantized(value, self._details[self.file.output_names[name]])
+            for name, value in self.stored_outputs().items()
+        }
 
     def run(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """Runs a batch sample by sample.

@@ -41,10 +41,10 @@ class File:
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
 
-    def op(self, name, inputs, outputs, options=None, custom=""):
+    def op(self, name, inputs, outputs, options=None, custom="", version=4):
         code = schema.OperatorCodeT()
         code.builtinCode = getattr(_BUILTIN, name)
-        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 4
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), version
         code.customCode = custom or None
         op = schema.OperatorT()
         op.opcodeIndex, op.inputs, op.outputs = len(self.model.operatorCodes), inputs, outputs

@@ -1,0 +1,202 @@
+"""A test vector: an input, what the file is fed, and what it gives here."""
+
+import importlib.metadata
+import json
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tf_metacompress.deploy.flatfile import FlatFile
+from tf_metacompress.deploy.interpreter import LitertModel
+from tf_metacompress.deploy.io_signatures import Signature
+from tf_metacompress.deploy.model_metadata import ModelMetadata, Normalization
+from tf_metacompress.errors import UnsupportedModelError, invalid
+
+_SEED = 0
+_STEPS = 2
+_RELATIVE = 1e-3
+_SMALLEST = 1e-6
+_MOST_VALUES_IN_JSON = 4096
+_AS_IT_IS = Normalization()
+_NUMPY_ORDER = "<"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vector:
+    """Arrays by name of the input or output.
+
+    Attributes:
+        raw: What an app has: float32, before normalisation.
+        fed: What the file is fed: normalised, in its own types.
+        given: What the file gives, in its own types.
+        real: The real numbers that this stands for, float32.
+        tolerance: How far the outputs of another processor may be from `real`.
+        seeded: Whether the input was drawn at random, always alike.
+    """
+
+    raw: Mapping[str, np.ndarray] = field(repr=False)
+    fed: Mapping[str, np.ndarray] = field(repr=False)
+    given: Mapping[str, np.ndarray] = field(repr=False)
+    real: Mapping[str, np.ndarray] = field(repr=False)
+    tolerance: Mapping[str, float]
+    seeded: bool
+
+
+def normalized(raw: np.ndarray, normalization: Normalization) -> np.ndarray:
+    """Applies a normalisation as the Kotlin file does: in float64, rounded to float32.
+
+    Args:
+        raw: Raw values, channels last.
+        normalization: Mean and std, one value or one a channel.
+
+    Returns:
+        Float32 array of the same shape.
+    """
+    mean, std = np.array(normalization.mean), np.array(normalization.std)
+    return ((raw.astype(np.float64) - mean) / std).astype(np.float32)
+
+
+def make_vector(
+    model: LitertModel,
+    signature: Signature,
+    metadata: ModelMetadata,
+    sample: Mapping[str, np.ndarray] | None,
+) -> Vector:
+    """Runs the file once.
+
+    Args:
+        model: The opened file.
+        signature: Its main signature.
+        metadata: Says how inputs are normalised.
+        sample: Raw values by name of the input, of its full shape; None draws some.
+
+    Returns:
+        What went in and what came out.
+
+    Raises:
+        InvalidArgumentError: If the sample does not fit the inputs or is not finite.
+        UnsupportedModelError: If an output is not finite.
+    """
+    scaling = {
+        item.name: metadata.normalization.get(item.name, _AS_IT_IS) for item in signature.inputs
+    }
+    raw = _drawn(signature, scaling) if sample is None else _checked(sample, signature)
+    ready = {name: normalized(value, scaling[name]) for name, value in raw.items()}
+    model.set_inputs(ready)
+    model.invoke()
+    real = {name: value.astype(np.float32) for name, value in model.outputs().items()}
+    broken = sorted(name for name, value in real.items() if not np.isfinite(value).all())
+    if broken:
+        raise UnsupportedModelError(
+            "The file gives NaN or infinity, which no test can compare. "
+            f"Received: outputs {broken}. Pass a `sample` for which it does not."
+        )
+    return Vector(
+        raw=raw,
+        fed=model.stored_inputs(ready),
+        given=model.stored_outputs(),
+        real=real,
+        tolerance={name: _tolerance(model.file, name, value) for name, value in real.items()},
+        seeded=sample is None,
+    )
+
+
+def _drawn(signature: Signature, scaling: Mapping[str, Normalization]) -> dict[str, np.ndarray]:
+    """Draws raw values that use the range of each input; indices into tables are all zero."""
+    generator = np.random.default_rng(_SEED)
+    raw = {}
+    for item in signature.inputs:
+        low, high = 0.0, 1.0
+        if item.scale:
+            limits = np.iinfo(item.type)
+            low, high = (
+                (level - item.zero_point) * item.scale for level in (limits.min, limits.max)
+            )
+        elif item.type != "float32":
+            high = 0.0
+        ready = generator.uniform(low, high, item.shape)
+        mean, std = np.array(scaling[item.name].mean), np.array(scaling[item.name].std)
+        raw[item.name] = (ready * std + mean).astype(np.float32)
+    return raw
+
+
+def _checked(sample: Mapping[str, np.ndarray], signature: Signature) -> dict[str, np.ndarray]:
+    raw = {name: np.asarray(value, np.float32) for name, value in sample.items()}
+    expected = {item.name: item.shape for item in signature.inputs}
+    shapes = {name: value.shape for name, value in raw.items()}
+    if shapes != expected:
+        raise invalid(
+            "`sample` must have one array for each input.", f"Expected {expected}.", shapes=shapes
+        )
+    if not all(np.isfinite(value).all() for value in raw.values()):
+        raise invalid("`sample` must be finite.", sample=sorted(raw))
+    return {name: raw[name] for name in expected}
+
+
+def _tolerance(file: FlatFile, name: str, value: np.ndarray) -> float:
+    """Two steps of the grid that the output is on, else a thousandth of the largest value."""
+    graph, index = file.main, file.output_names[name]
+    makers = [op for op in graph.ops if index in op.outputs and op.name == "DEQUANTIZE"]
+    scales = graph.tensors[makers[0].inputs[0] if makers else index].scales
+    if scales.size:
+        return float(_STEPS * scales[0])
+    return float(_RELATIVE * np.abs(value).max(initial=0.0) + _SMALLEST)
+
+
+def vector_files(vector: Vector, signature: Signature) -> dict[str, bytes]:
+    """Gives the vector as files: bytes as they lie in memory, and JSON that describes them.
+
+    Args:
+        vector: The vector.
+        signature: The main signature.
+
+    Returns:
+        File name to content.
+    """
+    files: dict[str, bytes] = {}
+    inputs = [
+        _described(
+            files, f"input_{number}", item.name, vector.raw[item.name], vector.fed[item.name]
+        )
+        for number, item in enumerate(signature.inputs)
+    ]
+    outputs = [
+        _described(
+            files, f"output_{number}", item.name, vector.real[item.name], vector.given[item.name]
+        )
+        | {"tolerance": vector.tolerance[item.name]}
+        for number, item in enumerate(signature.outputs)
+    ]
+    document = {
+        "signature": signature.key,
+        "seed": _SEED if vector.seeded else None,
+        "computed_by": {
+            "ai-edge-litert": importlib.metadata.version("ai-edge-litert"),
+            "architecture": platform.machine(),
+        },
+        "inputs": inputs,
+        "outputs": outputs,
+    }
+    files["vector.json"] = (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+    return files
+
+
+def _described(
+    files: dict[str, bytes], stem: str, name: str, real: np.ndarray, stored: np.ndarray
+) -> dict[str, Any]:
+    """Adds the two files of one input or output, and describes them."""
+    files[f"{stem}.float32"] = real.astype("<f4").tobytes()
+    files[f"{stem}.stored"] = stored.astype(stored.dtype.newbyteorder(_NUMPY_ORDER)).tobytes()
+    few = math.prod(real.shape) <= _MOST_VALUES_IN_JSON
+    return {
+        "name": name,
+        "shape": list(real.shape),
+        "type": str(stored.dtype),
+        "real_file": f"{stem}.float32",
+        "stored_file": f"{stem}.stored",
+        "values": [float(value) for value in real.ravel()] if few else None,
+    }
