@@ -43,7 +43,7 @@ def many_types():
     for dtype, scale in {**scales, "int64": None}.items():
         zero = 0 if dtype == "int16" else 3
         pairs.append([file.tensor(f'{end} ${dtype} "', (1, 5), dtype, scale, zero) for end in "xy"])
-        file.op("RESHAPE", [pairs[-1][0]], [pairs[-1][1]])
+        file.op("RESHAPE", [pairs[-1][0]], [pairs[-1][1]], version=1)
     file.graph.inputs, file.graph.outputs = map(list, zip(*pairs, strict=True))
     return file.packed()
 

@@ -41,7 +41,6 @@ def readme(
         "handover_readme.md",
         {
             "title": _plain(subject.metadata.name),
-            "version": _own_version(),
             "file_bytes": f"{sizes.file_bytes:,}",
             "gzip_bytes": f"{sizes.gzip_bytes:,}",
             "constant_bytes": f"{sizes.constant_bytes:,}",
@@ -61,12 +60,6 @@ def readme(
             "reservation": "" if seeded else ", with a test vector drawn at random",
         },
     )
-
-
-def _own_version() -> str:
-    from tf_metacompress import __version__
-
-    return __version__
 
 
 def count_ops(subject: Subject) -> dict[str, int]:
