@@ -57,6 +57,8 @@ setup(
             "pytest-xdist>=3.8,<4",
             "hypothesis>=6.170,<7",
             "ruff>=0.17,<0.18",
+            "tree-sitter>=0.25,<0.27",
+            "tree-sitter-kotlin>=1.1,<1.2",
         ],
         "ray": ["ray>=2.60,<3"],
         "benchmarks": ["torch>=2.15,<3", "optuna>=5,<6"],

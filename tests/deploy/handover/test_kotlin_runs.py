@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from tests.deploy.handover.jvm_stubs import STUBS
 from tests.deploy.handover.small_files import File, classifier
@@ -43,7 +44,9 @@ def many_types():
     for dtype, scale in {**scales, "int64": None}.items():
         zero = 0 if dtype == "int16" else 3
         pairs.append([file.tensor(f'{end} ${dtype} "', (1, 5), dtype, scale, zero) for end in "xy"])
-        file.op("RESHAPE", [pairs[-1][0]], [pairs[-1][1]], version=1)
+        options = schema.ReshapeOptionsT()
+        options.newShape = [1, 5]
+        file.op("RESHAPE", [pairs[-1][0]], [pairs[-1][1]], options, version=1)
     file.graph.inputs, file.graph.outputs = map(list, zip(*pairs, strict=True))
     return file.packed()
 
