@@ -87,7 +87,7 @@ def test_a_file_with_metadata_computes_the_same_bits(kind):
 
 
 @pytest.mark.parametrize("kind", FILES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(first=st.binary(max_size=200), second=st.binary(max_size=200))
 def test_adding_twice_is_adding_once(kind, first, second):
     plain = FILES[kind]()
@@ -129,7 +129,7 @@ def test_large_options_behind_the_flatbuffer_move_along():
     assert without_entry(marked, "NOTE") == plain
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_an_error_and_nothing_else(data):
     whole = bytearray(with_metadata(classifier().packed(), FULL))

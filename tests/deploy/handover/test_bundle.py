@@ -231,6 +231,8 @@ def division():
         (classifier().packed, {"package": "a.class"}, InvalidArgumentError, "Java package"),
         (classifier().packed, {"package": "a.b;c"}, InvalidArgumentError, "Java package"),
         (classifier().packed, {"package": 3}, ArgumentTypeError, "string"),
+        (classifier().packed, {"sample": {"pixels": "abc"}}, ArgumentTypeError, "numbers"),
+        (classifier().packed, {"sample": np.zeros((1, 4))}, ArgumentTypeError, "numbers"),
         (classifier().packed, {"metadata": {"labels": []}}, ArgumentTypeError, "ModelMetadata"),
         (
             classifier().packed,

@@ -26,7 +26,7 @@ def meant(literal):
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text())
 @example('${x} $y "" \\u0041 \\')
 @example("\U0001f600\u2028\x00\x7f")
@@ -54,7 +54,7 @@ def test_doubles_are_exact(values):
     assert [float(item) for item in told.split(", ") if item] == values
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text(max_size=80))
 @example("8")
 @example("")
@@ -68,7 +68,7 @@ def test_any_name_makes_a_class_and_a_file(name):
     assert class_name(made) == made
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text(alphabet="aZ9_.-/ $;é", max_size=12) | st.from_regex(r"[a-z]+\.[a-z]+"))
 def test_a_package_that_is_taken_parses(package):
     try:

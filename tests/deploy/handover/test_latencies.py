@@ -83,6 +83,7 @@ def test_another_file_and_no_result_are_refused(tmp_path):
             read_latency(path, {HASH})
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_was_measured_with_or_without_metadata(tmp_path):
     path = tmp_path / "m.tflite"
     path.write_bytes(classifier().packed())

@@ -15,7 +15,7 @@ from tf_metacompress.deploy.handover.naming import check_package, class_name
 from tf_metacompress.deploy.handover.page import count_ops, readme
 from tf_metacompress.deploy.handover.sources import source_files
 from tf_metacompress.deploy.handover.subject import Subject
-from tf_metacompress.deploy.handover.vector import make_vector, vector_files
+from tf_metacompress.deploy.handover.vector import check_sample, make_vector, vector_files
 from tf_metacompress.deploy.interpreter import LitertModel, read_model_file
 from tf_metacompress.deploy.io_signatures import Signature, read_signatures
 from tf_metacompress.deploy.metadata_entry import without_entry
@@ -104,12 +104,14 @@ def bundle_android(
     subject = _subject(data, metadata, package, Path(path).stem)
     hashes = {_sha256(data), subject.sha256, _sha256(without_entry(data, METADATA_ENTRY))}
     latencies = [read_latency(file, hashes) for file in benchmarks]
+    main = subject.signatures[0]
+    raw = None if sample is None else check_sample(sample, main)
     model = LitertModel.open(subject.file.data)
-    vector = make_vector(model, subject.signatures[0], subject.metadata, sample)
+    vector = make_vector(model, main, subject.metadata, raw)
     texts = source_files(subject, vector)
     texts["README.md"] = readme(subject, read_delegation(model), latencies, vector.seeded)
     contents = _assets(subject) | {name: text.encode() for name, text in texts.items()}
-    for name, content in vector_files(vector, subject.signatures[0]).items():
+    for name, content in vector_files(vector, main).items():
         contents[f"vector/{name}"] = content
     _write(folder, contents)
     return BundleReport(

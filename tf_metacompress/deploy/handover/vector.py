@@ -14,7 +14,7 @@ from tf_metacompress.deploy.flatfile import FlatFile
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.io_signatures import Signature
 from tf_metacompress.deploy.model_metadata import ModelMetadata, Normalization
-from tf_metacompress.errors import UnsupportedModelError, invalid
+from tf_metacompress.errors import UnsupportedModelError, invalid, wrong_type
 
 _SEED = 0
 _STEPS = 2
@@ -60,6 +60,35 @@ def normalized(raw: np.ndarray, normalization: Normalization) -> np.ndarray:
     return ((raw.astype(np.float64) - mean) / std).astype(np.float32)
 
 
+def check_sample(sample: Mapping[str, np.ndarray], signature: Signature) -> dict[str, np.ndarray]:
+    """Checks raw values for a test vector.
+
+    Args:
+        sample: Raw values by name of the input.
+        signature: The main signature.
+
+    Returns:
+        Float32 arrays in the order of the inputs.
+
+    Raises:
+        InvalidArgumentError: If they do not fit the inputs or are not finite.
+        ArgumentTypeError: If they are no numbers by name.
+    """
+    try:
+        raw = {name: np.asarray(value, np.float32) for name, value in sample.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise wrong_type("`sample` must map names of inputs to numbers.", sample=sample) from error
+    expected = {item.name: item.shape for item in signature.inputs}
+    shapes = {name: value.shape for name, value in raw.items()}
+    if shapes != expected:
+        raise invalid(
+            "`sample` must have one array for each input.", f"Expected {expected}.", shapes=shapes
+        )
+    if not all(np.isfinite(value).all() for value in raw.values()):
+        raise invalid("`sample` must be finite.", sample=sorted(raw))
+    return {name: raw[name] for name in expected}
+
+
 def make_vector(
     model: LitertModel,
     signature: Signature,
@@ -72,19 +101,18 @@ def make_vector(
         model: The opened file.
         signature: Its main signature.
         metadata: Says how inputs are normalised.
-        sample: Raw values by name of the input, of its full shape; None draws some.
+        sample: Checked raw values by name of the input; None draws some.
 
     Returns:
         What went in and what came out.
 
     Raises:
-        InvalidArgumentError: If the sample does not fit the inputs or is not finite.
         UnsupportedModelError: If an output is not finite.
     """
     scaling = {
         item.name: metadata.normalization.get(item.name, _AS_IT_IS) for item in signature.inputs
     }
-    raw = _drawn(signature, scaling) if sample is None else _checked(sample, signature)
+    raw = _drawn(signature, scaling) if sample is None else dict(sample)
     ready = {name: normalized(value, scaling[name]) for name, value in raw.items()}
     model.set_inputs(ready)
     model.invoke()
@@ -122,19 +150,6 @@ def _drawn(signature: Signature, scaling: Mapping[str, Normalization]) -> dict[s
         mean, std = np.array(scaling[item.name].mean), np.array(scaling[item.name].std)
         raw[item.name] = (ready * std + mean).astype(np.float32)
     return raw
-
-
-def _checked(sample: Mapping[str, np.ndarray], signature: Signature) -> dict[str, np.ndarray]:
-    raw = {name: np.asarray(value, np.float32) for name, value in sample.items()}
-    expected = {item.name: item.shape for item in signature.inputs}
-    shapes = {name: value.shape for name, value in raw.items()}
-    if shapes != expected:
-        raise invalid(
-            "`sample` must have one array for each input.", f"Expected {expected}.", shapes=shapes
-        )
-    if not all(np.isfinite(value).all() for value in raw.values()):
-        raise invalid("`sample` must be finite.", sample=sorted(raw))
-    return {name: raw[name] for name in expected}
 
 
 def _tolerance(file: FlatFile, name: str, value: np.ndarray) -> float:
