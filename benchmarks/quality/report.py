@@ -11,6 +11,8 @@ from tf_metacompress.atomic import write_json, write_text
 from .methods import ADAPTED, FOREIGN, METHODS, ON_A_QUARTER, WITH_MAML, ZERO_SHOT
 from .scoring import by_case, compare, hard_cases, mean_of, summarise, unfitted
 
+_MOST = 0.9
+
 
 def build(rows, plan, phi):
     """Everything that the table and the plots show.
@@ -24,7 +26,7 @@ def build(rows, plan, phi):
         JSON data.
     """
     present = [name for name in METHODS if any(row["method"] == name for row in rows)]
-    everywhere = [name for name in present if name not in ON_A_QUARTER]
+    everywhere = _everywhere(rows, present)
     hard = hard_cases(rows)
     searched = [row for row in rows if row["searched"]]
     return {
@@ -50,6 +52,13 @@ def build(rows, plan, phi):
         },
         "rows": [{k: v for k, v in row.items() if k != "plans"} for row in rows],
     }
+
+
+def _everywhere(rows, present):
+    """Methods meant for all cases that were measured on most of those measured so far."""
+    counts = {name: sum(row["method"] == name for row in rows) for name in present}
+    most = _MOST * max(counts.values())
+    return [name for name in present if name not in ON_A_QUARTER and counts[name] >= most]
 
 
 def devices_table(rows):
