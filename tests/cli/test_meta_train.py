@@ -51,7 +51,7 @@ def test_files_and_numbers_are_handed_on(call, tmp_path):
 BAD = {
     "no folder": ([], "Pass --out=DIR"),
     "one model": (["--out=o", "--models=1"], "--models"),
-    "no steps": (["--out=o", "--meta-steps=0"], "--meta-steps"),
+    "no steps": (["--out=o", "--meta-steps=-1"], "--meta-steps"),
     "unknown backend": (["--out=o", "--backend=threads"], "--backend"),
     "no name": (["--out=o", "--data=none.npz"], "NAME=FILE"),
     "kept for judging": (["--out=o", "--data=fashion_mnist=f.npz"], "kept for judging"),
