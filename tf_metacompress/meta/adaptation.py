@@ -16,7 +16,9 @@ from tf_metacompress.meta.trials import halving_losses
 from tf_metacompress.policy import Policy
 from tf_metacompress.tasks import Task
 
-_NUM_EXAMPLES, _NUM_ANCHORS = 128, 4
+_FEWEST_EXAMPLES, _NUM_EXAMPLES, _NUM_ANCHORS = 16, 128, 4
+_MOST_MACS = 2e11
+"""Of all passes that measure the sensitivity: ten seconds of one core."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +130,16 @@ def proposals(prepared: PreparedTask, adapted: Any) -> dict[str, np.ndarray]:
 
 
 def _sensitivity(prepared: PreparedTask) -> np.ndarray:
-    """Rise of the loss on some support examples when one layer alone is compressed."""
-    x, y = (part[:_NUM_EXAMPLES] for part in prepared.task.support)
+    """Rise of the loss on some support examples when one layer alone is compressed.
+
+    On fewer examples where the model is large, so that the time stays bounded.
+    """
     problem = prepared.problem
+    widths = {action.weight_bits for action in problem.table.actions}
+    passes = len(problem.infos) * len(widths) * _NUM_ANCHORS
+    macs = max(sum(info.macs for info in problem.infos), 1)
+    count = int(np.clip(_MOST_MACS / (macs * passes), _FEWEST_EXAMPLES, _NUM_EXAMPLES))
+    x, y = (part[:count] for part in prepared.task.support)
     bench = Bench(
         prepared.task.model, problem.infos, (x, y), prepared.relaxed.loss, problem.kernels
     )
