@@ -116,29 +116,8 @@ class RelaxedLoss:
             Scalar.
         """
         phi, theta = groups
-        return self.at_choice(self.choice(phi, tensors), theta, tensors, x, y)
-
-    def at_choice(
-        self,
-        probabilities: tf.Tensor,
-        theta: Sequence[tf.Tensor],
-        tensors: TaskTensors,
-        x: tf.Tensor,
-        y: tf.Tensor,
-    ) -> tf.Tensor:
-        """Computes the loss under a given choice.
-
-        Args:
-            probabilities: Shape (layers, actions); one-hot rows for a policy.
-            theta: The model's trainable weights.
-            tensors: The task.
-            x: Inputs.
-            y: Labels.
-
-        Returns:
-            Scalar.
-        """
-        return self.after_training(probabilities, (theta, tensors.others), tensors, x, y)
+        weights = (theta, tensors.others)
+        return self.after_training(self.choice(phi, tensors), weights, tensors, x, y)
 
     def after_training(
         self,
