@@ -69,6 +69,7 @@ def _run_case(case, plan, folder, arguments):
     from quality.methods import (
         ADAPTED,
         FOREIGN,
+        INFORMED,
         WITH_MAML,
         ZERO_SHOT,
         Setup,
@@ -82,7 +83,7 @@ def _run_case(case, plan, folder, arguments):
     clear()
     parent, store = os.getppid(), Store(folder / "rows")
     ours = phi_identity(arguments.phi)
-    made_with = dict.fromkeys((ZERO_SHOT, ADAPTED, FOREIGN), ours)
+    made_with = dict.fromkeys((ZERO_SHOT, INFORMED, ADAPTED, FOREIGN), ours)
     if arguments.phi_maml:
         made_with[WITH_MAML] = phi_identity(arguments.phi_maml)
     names = methods_of(case, plan, arguments.phi_maml is not None, arguments.devices_table)

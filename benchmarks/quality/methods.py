@@ -15,7 +15,9 @@ from .cases import DEVICES
 from .search import BITS, Space, optuna_search, random_policy, random_search
 from .trial import ShortTrial
 
-ADAPTED, ZERO_SHOT, WITH_MAML = "Φ adapted", "Φ zero-shot", "Φ zero-shot, with MAML"
+ADAPTED, ZERO_SHOT, INFORMED = "Φ adapted", "Φ zero-shot", "Φ zero-shot, reads data"
+WITH_MAML = "Φ zero-shot, reads data, with MAML"
+UNTRAINED = "untrained Φ adapted"
 FOREIGN = "Φ zero-shot, made for the other device"
 SEARCHES = ("Optuna TPE", "random search")
 INNER_STEPS = 5
@@ -149,18 +151,20 @@ def _optuna(setup, budget):
     return _from_search(search, SEARCHES[0], setup, budget)
 
 
-def _zero_shot(attribute, setup, budget):
+def _zero_shot(attribute, reads_data, setup, budget):
     def make(limit):
         compressor = load_phi(getattr(setup, attribute))
-        return compressor.propose(setup.model, limit, setup.profile)
+        support = setup.support if reads_data else None
+        return compressor.propose(setup.model, limit, setup.profile, support=support)
 
     return Proposal(make(budget), 0, make)
 
 
-def _adapted(attribute, setup, budget):
+def _adapted(is_trained, setup, budget):
     def make(limit):
         task = Task(setup.model, limit, setup.profile, support=setup.support, query=setup.query)
-        return load_phi(getattr(setup, attribute)).adapt(task, INNER_STEPS).policy
+        compressor = load_phi(setup.phi) if is_trained else MetaCompressor()
+        return compressor.adapt(task, INNER_STEPS).policy
 
     policy = make(budget)
     chosen = {"chosen": policy.provenance["chosen"]}
@@ -190,9 +194,11 @@ METHODS = {
     "LAMP": partial(_best_bits, baselines.lamp),
     "sensitivity, measured": partial(_sensitivity, "loss"),
     "sensitivity, Hessian": partial(_sensitivity, "hessian"),
-    ZERO_SHOT: partial(_zero_shot, "phi"),
-    ADAPTED: partial(_adapted, "phi"),
-    WITH_MAML: partial(_zero_shot, "with_maml"),
+    ZERO_SHOT: partial(_zero_shot, "phi", False),
+    INFORMED: partial(_zero_shot, "phi", True),
+    ADAPTED: partial(_adapted, True),
+    UNTRAINED: partial(_adapted, False),
+    WITH_MAML: partial(_zero_shot, "with_maml", True),
     FOREIGN: _foreign,
     "random policy": _random,
     SEARCHES[1]: _random_search,

@@ -8,7 +8,7 @@ import numpy as np
 
 from tf_metacompress.atomic import write_json, write_text
 
-from .methods import ADAPTED, FOREIGN, METHODS, ON_A_QUARTER, WITH_MAML, ZERO_SHOT
+from .methods import ADAPTED, FOREIGN, INFORMED, METHODS, ON_A_QUARTER, ZERO_SHOT
 from .scoring import by_case, compare, hard_cases, mean_of, summarise, unfitted
 
 _MOST = 0.9
@@ -47,7 +47,7 @@ def build(rows, plan, phi):
                 for other in present
                 if other != ours and compare(rows, ours, other)
             }
-            for ours in (ADAPTED, ZERO_SHOT)
+            for ours in (ADAPTED, INFORMED, ZERO_SHOT)
             if ours in present
         },
         "rows": [{k: v for k, v in row.items() if k != "plans"} for row in rows],
@@ -176,7 +176,7 @@ def _axes():
 
 
 def _style(name):
-    return {"linewidth": 2.5, "zorder": 3} if name in (ADAPTED, ZERO_SHOT, WITH_MAML) else {}
+    return {"linewidth": 2.5, "zorder": 3} if name in (ADAPTED, INFORMED, ZERO_SHOT) else {}
 
 
 def plot_sizes(found, path):

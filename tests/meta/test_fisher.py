@@ -59,10 +59,10 @@ def test_the_features_of_a_task_know_its_support_set():
     prepared = TaskCompiler(ACTIONS, 0.05, InnerLoop()).prepare(Task(model, budget, support=(x, y)))
     blind = make_problem(model, budget, actions=ACTIONS).features
     told = prepared.problem.features
-    np.testing.assert_array_equal(told[..., :-2], blind[..., :-2])
-    assert not blind[..., -2:].any()
-    assert FEATURES[-2] == "support_known" and (told[..., -2] == 1).all()
-    shares = 10 ** told[..., -1]
+    np.testing.assert_array_equal(told[..., :-3], blind[..., :-3])
+    assert not blind[..., -3:].any()
+    assert FEATURES[-3] == "support_known" and (told[..., -3] == 1).all()
+    shares = 10 ** told[..., -2]
     assert (shares <= 1 + 1e-6).all() and np.isfinite(told).all()
     eight_bits = [i for i, action in enumerate(ACTIONS) if action.weight_bits == 8]
     assert (np.diff(shares[:, eight_bits], axis=1) >= 0).all()

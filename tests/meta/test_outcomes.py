@@ -16,6 +16,7 @@ from tf_metacompress.meta.outcomes import (
     sample_damages,
     save_outcomes,
 )
+from tf_metacompress.meta.support_reading import SupportReading
 
 PLACE = FEATURES.index("has_batch_norm")
 
@@ -101,11 +102,13 @@ def test_outcomes_go_through_a_file(tmp_path):
 
 def test_the_tables_drawn_begin_with_the_known_ones_and_are_positive():
     generator = np.random.default_rng(0)
-    prior, curvature = generator.uniform(0.0, 1.0, (2, 3, 4))
+    prior, curvature, measured = generator.uniform(0.0, 1.0, (3, 3, 4))
     prior[0, 0] = 0.0
     actions = np.array([[0.0, 8], [0.5, 8], [0.0, 4], [0.5, 4]])
-    tables = sample_damages(prior, curvature, actions, 7, generator)
+    told = SupportReading(curvature=curvature, measured=measured)
+    tables = sample_damages(prior, told, actions, 7, generator)
     assert len(tables) == 7
     np.testing.assert_array_equal(tables[0], prior)
-    np.testing.assert_allclose(tables[2], np.sqrt(prior * curvature))
+    np.testing.assert_array_equal(tables[1], measured)
+    np.testing.assert_allclose(tables[2], np.sqrt(prior * measured))
     assert all(np.isfinite(table).all() and (table >= 0.0).all() for table in tables)

@@ -149,7 +149,8 @@ def test_a_run_from_zoo_to_card_and_on(tmp_path, monkeypatch):
     history = json.loads((tmp_path / "parts" / "history.json").read_text())
     assert len(history["steps"]) == 2
     assert [v["meta_step"] for v in history["validation"]] == [0, 1, 2]
-    best = min(history["validation"], key=lambda v: v["phi_loss"])["meta_step"]
+    both = [v["phi_loss"] + v["informed_loss"] for v in history["validation"]]
+    best = int(np.argmin(both))
     assert MetaCompressor.load(tmp_path / "parts" / "phi.npz").meta_steps == best
     assert card["meta_steps"] == best
     assert len(list((tmp_path / "parts" / "zoo" / "outcomes").iterdir())) == num_trained

@@ -7,18 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_metacompress.baselines.layer_damage import Bench, measured_damage
 from tf_metacompress.errors import NonFiniteLossError, check_int
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors, adapt
-from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
+from tf_metacompress.meta.learner import PreparedTask
 from tf_metacompress.meta.policy_origin import budget_provenance
 from tf_metacompress.meta.trials import halving_losses
 from tf_metacompress.policy import Policy
 from tf_metacompress.tasks import Task
-
-_FEWEST_EXAMPLES, _NUM_EXAMPLES, _NUM_ANCHORS = 16, 128, 4
-_MOST_MACS = 2e11
-"""Of all passes that measure the sensitivity: ten seconds of one core."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,33 +112,15 @@ def proposals(prepared: PreparedTask, adapted: Any) -> dict[str, np.ndarray]:
         LAMP's with bits of its own; the rise of the loss when one layer alone is compressed; and
         the geometric means of the adapted Φ with that, and with the curvature of the loss.
     """
-    problem = prepared.problem
+    problem, told = prepared.problem, prepared.told
     own = adapted.predict_damage(problem.features, problem.prior)
-    measured = _sensitivity(prepared)
     return {
         "adapted": own,
         "prior": problem.prior,
-        "sensitivity": measured,
-        "adapted with sensitivity": np.sqrt(own * measured),
-        "adapted with curvature": np.sqrt(own * prepared.curvature),
+        "sensitivity": told.measured,
+        "adapted with sensitivity": np.sqrt(own * told.measured),
+        "adapted with curvature": np.sqrt(own * told.curvature),
     }
-
-
-def _sensitivity(prepared: PreparedTask) -> np.ndarray:
-    """Rise of the loss on some support examples when one layer alone is compressed.
-
-    On fewer examples where the model is large, so that the time stays bounded.
-    """
-    problem = prepared.problem
-    widths = {action.weight_bits for action in problem.table.actions}
-    passes = len(problem.infos) * len(widths) * _NUM_ANCHORS
-    macs = max(sum(info.macs for info in problem.infos), 1)
-    count = int(np.clip(_MOST_MACS / (macs * passes), _FEWEST_EXAMPLES, _NUM_EXAMPLES))
-    x, y = (part[:count] for part in prepared.task.support)
-    bench = Bench(
-        prepared.task.model, problem.infos, (x, y), prepared.relaxed.loss, problem.kernels
-    )
-    return measured_damage(bench, problem.table.actions, _NUM_ANCHORS)
 
 
 def adapt_to_task(compressor: Any, task: Task, inner_steps: int) -> Adaptation:
@@ -159,8 +136,7 @@ def adapt_to_task(compressor: Any, task: Task, inner_steps: int) -> Adaptation:
     """
     check_int("inner_steps", inner_steps, minimum=1)
     loop = compressor.inner_loop
-    compiler = TaskCompiler(compressor.actions, compressor.temperature, loop)
-    prepared = compiler.prepare(task)
+    prepared = compressor.compiler(first_order=True).prepare(task)
     groups, losses = descend_on_support(prepared, loop, compressor.phi, inner_steps)
     adapted = compressor.with_phi(groups[0])
     problem = prepared.problem

@@ -1,6 +1,6 @@
 """`MetaCompressor`: proposes policies, adapts to a task, learns from many."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,16 @@ from tf_metacompress.meta.explain import explain
 from tf_metacompress.meta.explanation import Explanation
 from tf_metacompress.meta.features import NUM_FEATURES
 from tf_metacompress.meta.inner_loop import InnerLoop
-from tf_metacompress.meta.learner import TaskCompiler
-from tf_metacompress.meta.meta_training import MetaTraining, Outer, TrainingState
+from tf_metacompress.meta.learning import LearnsFromTasks
 from tf_metacompress.meta.policy_origin import budget_provenance
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
 from tf_metacompress.meta.problem_checks import check_actions
-from tf_metacompress.meta.variety import varied_tasks
 from tf_metacompress.policy import Action, Budget, DeviceProfile, LatencyTable, Policy
-from tf_metacompress.progress import progress
 from tf_metacompress.tasks import Task
+from tf_metacompress.typing import ArrayPair
 
-History = dict[str, list[float]]
 
-
-class MetaCompressor:
+class MetaCompressor(LearnsFromTasks):
     """Φ and what it does: looks at a model, a budget and a device, and proposes a policy.
 
     Untrained it chooses by the prior (LAMP's scores and the rounding noise). `fit` meta-trains it
@@ -97,14 +93,17 @@ class MetaCompressor:
         budget: Budget,
         device: str | DeviceProfile = "android-arm64",
         *,
+        support: ArrayPair | None = None,
         latency: LatencyTable | None = None,
     ) -> Policy:
-        """Proposes a policy without any data or training.
+        """Proposes a policy without any training.
 
         Args:
             model: A built Keras 3 model. It is not changed.
             budget: What the compressed model may cost.
             device: Name of a device, or a profile.
+            support: Inputs and labels, some hundred, on which the loss of the model tells how much
+                each layer matters; None to judge by the weights alone, in seconds.
             latency: A `LatencyTable`, needed for a budget in milliseconds.
 
         Returns:
@@ -114,7 +113,11 @@ class MetaCompressor:
             InfeasibleBudgetError: When no policy fits, with the smallest reachable.
             UnsupportedModelError: When the model has nothing to compress.
         """
-        problem = make_problem(model, budget, device, actions=self.actions, latency=latency)
+        if support is None:
+            problem = make_problem(model, budget, device, actions=self.actions, latency=latency)
+        else:
+            task = Task(model, budget, device, support=support, latency=latency)
+            problem = self.compiler(first_order=True).prepare(task).problem
         damage = self.predict_damage(problem.features, problem.prior)
         noted = budget_provenance(budget)
         return problem.policy(damage, "phi", meta_steps=self.meta_steps, **noted)
@@ -167,83 +170,6 @@ class MetaCompressor:
             NonFiniteLossError: When the loss becomes infinite or NaN on the way.
         """
         return adapt_to_task(self, task, inner_steps)
-
-    def fit(
-        self,
-        tasks: Sequence[Task],
-        meta_steps: int,
-        *,
-        meta_batch_size: int = 4,
-        meta_lr: float = 3e-3,
-        batch_size: int = 128,
-        quiet: bool = True,
-        on_step: Callable[[int, dict[str, float]], None] | None = None,
-    ) -> History:
-        """Meta-trains Φ over tasks by second-order MAML.
-
-        Args:
-            tasks: Tasks to learn from; tasks on one architecture share a compiled step.
-            meta_steps: Outer steps.
-            meta_batch_size: Tasks in each.
-            meta_lr: Learning rate of the outer Adam.
-            batch_size: Examples drawn from support and query in each step.
-            quiet: Without a progress bar.
-            on_step: Called after each step with its index and metrics.
-
-        Returns:
-            support_loss, query_loss and gradient_norm of each step.
-
-        Raises:
-            InvalidArgumentError: When there are no tasks.
-            SecondOrderGradientError: When a model's second-order gradients would be wrong.
-            NonFiniteLossError: When a loss becomes infinite or NaN; Φ stays as it was.
-        """
-        check_int("meta_steps", meta_steps, minimum=1)
-        outer = Outer(
-            meta_batch_size=meta_batch_size, meta_lr=meta_lr, batch_size=batch_size, seed=self.seed
-        )
-        training = self.training(tasks, outer, quiet=quiet)
-        history: History = {"support_loss": [], "query_loss": [], "gradient_norm": []}
-        for step in progress(range(meta_steps), description="meta-train", quiet=quiet):
-            metrics = training.step()
-            for key, value in metrics.items():
-                history[key].append(value)
-            if on_step is not None:
-                on_step(step, metrics)
-        self.phi, self.meta_steps = training.phi, self.meta_steps + meta_steps
-        self.card = None
-        return history
-
-    def training(
-        self, tasks: Sequence[Task], outer: Outer | None = None, *, quiet: bool = True
-    ) -> MetaTraining:
-        """Prepares meta-training that the caller steps, saves and goes on with; see `fit`.
-
-        Args:
-            tasks: Tasks to learn from.
-            outer: How the outer loop steps; None for the defaults and this compressor's seed.
-            quiet: Without a progress bar while the tasks are read.
-
-        Returns:
-            The training. Hand what it has learned back with `at`.
-        """
-        compiler = TaskCompiler(self.actions, self.temperature, self.inner_loop)
-        read = progress(tasks, description="read tasks", quiet=quiet)
-        prepared = varied_tasks(map(compiler.prepare, read), self.seed, self.num_heads)
-        return MetaTraining(prepared, self.phi, outer or Outer(seed=self.seed))
-
-    def at(self, state: TrainingState) -> "MetaCompressor":
-        """Gives the compressor that a state of its training has reached.
-
-        Args:
-            state: A state of `training`.
-
-        Returns:
-            A new compressor; this one stays as it is.
-        """
-        reached = self.with_phi(state.meta.phi)
-        reached.meta_steps = self.meta_steps + state.meta.meta_step
-        return reached
 
     def with_phi(self, phi: Sequence[tf.Tensor]) -> "MetaCompressor":
         """Gives a compressor like this one with other weights of Φ, and without a card."""

@@ -37,7 +37,7 @@ ACTION_FEATURES = (
     "log_removed_energy",
 )
 TASK_FEATURES = ("log_budget_share", "log_num_weights", "log_num_layers")
-SUPPORT_FEATURES = ("support_known", "log_fisher_damage")
+SUPPORT_FEATURES = ("support_known", "log_fisher_damage", "log_measured_damage")
 FEATURES = (*LAYER_FEATURES, *ACTION_FEATURES, *TASK_FEATURES, *SUPPORT_FEATURES)
 NUM_FEATURES = len(FEATURES)
 
@@ -193,20 +193,24 @@ def task_features(limit: float, largest: float, infos: Sequence[LayerInfo]) -> l
     ]
 
 
-def with_support(known: np.ndarray, fisher_damage: np.ndarray) -> np.ndarray:
+def with_support(
+    known: np.ndarray, fisher_damage: np.ndarray, measured_damage: np.ndarray
+) -> np.ndarray:
     """Adds to features what a batch of data tells.
 
     Args:
         known: Shape (layers, actions, NUM_FEATURES).
         fisher_damage: Share of the model's Fisher mass that each action loses, shape
             (layers, actions).
+        measured_damage: Rise of the loss under each action alone, as a share of the largest.
 
     Returns:
         Features of the same shape.
     """
     told = known.copy()
-    told[..., -2] = 1.0
-    told[..., -1] = _log(fisher_damage)
+    told[..., -3] = 1.0
+    told[..., -2] = _log(fisher_damage)
+    told[..., -1] = _log(measured_damage)
     return told
 
 

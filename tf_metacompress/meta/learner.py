@@ -17,6 +17,7 @@ from tf_metacompress.meta.model_reading import ModelReading, read_model
 from tf_metacompress.meta.outer_loop import Batch, meta_gradient
 from tf_metacompress.meta.problem import Problem, problem_of
 from tf_metacompress.meta.second_order import check_second_order
+from tf_metacompress.meta.support_reading import SupportReading, read_support
 from tf_metacompress.meta.task_examples import check_inputs, check_labels
 from tf_metacompress.meta.task_loss import RelaxedLoss, TaskTensors, relaxed_loss, task_tensors
 from tf_metacompress.policy import Action
@@ -37,8 +38,7 @@ class PreparedTask:
         theta: Trainable weights of its model.
         relaxed: Its relaxed loss.
         step: Compiled `meta_gradient` of its architecture.
-        curvature: Damage of each action as its support set sees it, float64 (layers, actions);
-            None before `told`.
+        told: What its support set tells, which its features know; None before `knowing`.
     """
 
     task: Task
@@ -47,7 +47,7 @@ class PreparedTask:
     theta: Tensors
     relaxed: RelaxedLoss
     step: Callable[..., Any]
-    curvature: np.ndarray | None = None
+    told: SupportReading | None = None
 
     def loss(self, groups: Groups, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """Relaxed loss at (φ, θ)."""
@@ -62,12 +62,12 @@ class PreparedTask:
         weights = (self.theta, self.tensors.others)
         return fisher_damage(self.relaxed, weights, self.problem, *self.full_support())
 
-    def told(self, damage: np.ndarray) -> "PreparedTask":
-        """Gives the task with features that know a damage that its support set tells."""
-        known = with_support(self.problem.features, damage)
+    def knowing(self, told: SupportReading) -> "PreparedTask":
+        """Gives the task with features that know what its support set tells."""
+        known = with_support(self.problem.features, told.curvature, told.measured)
         return replace(
             self,
-            curvature=damage,
+            told=told,
             problem=replace(self.problem, features=known),
             tensors=replace(self.tensors, features=tf.constant(known, self.tensors.prior.dtype)),
         )
@@ -143,7 +143,7 @@ class TaskCompiler:
         self._steps: dict[str, Callable[..., Any]] = {}
         # Each beside what its key names, which must live as long as the key.
         self._readings: dict[int, tuple[keras.Model, ModelReading]] = {}
-        self._damages: dict[tuple[int, ...], tuple[tuple[Any, ...], np.ndarray]] = {}
+        self._told: dict[tuple[int, ...], tuple[tuple[Any, ...], SupportReading]] = {}
 
     def prepare(self, task: Task) -> PreparedTask:
         """Reads a task and compiles for it what no earlier task of its architecture has.
@@ -161,7 +161,8 @@ class TaskCompiler:
         check_keras_model(task.model)
         check_inputs(task)
         check_labels(task)
-        problem = problem_of(self._read(task.model), task.budget, task.device, self.actions)
+        reading = self._read(task.model)
+        problem = problem_of(reading, task.budget, task.device, self.actions, task.latency)
         problem.allocate(problem.prior)  # an error now rather than after learning from it
         if not self.loop.first_order:
             check_second_order(task.model)
@@ -179,7 +180,7 @@ class TaskCompiler:
             relaxed=relaxed,
             step=self._steps[key],
         )
-        return prepared.told(self._fisher_damage(prepared))
+        return prepared.knowing(self._read_support(prepared))
 
     def _read(self, model: keras.Model) -> ModelReading:
         """Tasks on one model share what it tells of itself."""
@@ -188,14 +189,14 @@ class TaskCompiler:
             self._readings[key] = (model, read_model(model, self.actions))
         return self._readings[key][1]
 
-    def _fisher_damage(self, prepared: PreparedTask) -> np.ndarray:
-        """Tasks on one model and one support set share what the data tells of curvature."""
+    def _read_support(self, prepared: PreparedTask) -> SupportReading:
+        """Tasks on one model and one support set share what it tells."""
         task = prepared.task
         held = (task.model, *task.support)
         key = tuple(map(id, held))
-        if key not in self._damages:
-            self._damages[key] = (held, prepared.fisher_damage())
-        return self._damages[key][1]
+        if key not in self._told:
+            self._told[key] = (held, read_support(prepared))
+        return self._told[key][1]
 
 
 def compile_step(loop: InnerLoop, relaxed: RelaxedLoss) -> Callable[..., Any]:

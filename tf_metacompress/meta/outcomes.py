@@ -7,6 +7,7 @@ import numpy as np
 
 from tf_metacompress.atomic import PathLike, atomic_path
 from tf_metacompress.meta.learner import PreparedTask
+from tf_metacompress.meta.support_reading import SupportReading
 from tf_metacompress.meta.trials import NUM_STEPS, Trial
 
 _SPREADS = (0.2, 0.5, 1.0)
@@ -14,6 +15,8 @@ _OF_BITS, _OF_SPARSITY = 0.7, 0.2
 _LEAST = 1e-9
 _TINY = 1e-3
 _NUM_FIXED = 3
+_SHARES = (1.0, 1.0, 0.3)
+"""How much prior, sensitivity and curvature have in a mixture, of Dirichlet's distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,19 +74,20 @@ def load_outcomes(path: PathLike) -> list[Outcomes]:
 
 def sample_damages(
     prior: np.ndarray,
-    curvature: np.ndarray,
+    told: SupportReading,
     actions: np.ndarray,
     count: int,
     generator: np.random.Generator,
 ) -> list[np.ndarray]:
-    """Draws tables of damages: prior, curvature, their geometric mean, and random ones around them.
+    """Draws tables of damages: prior, sensitivity, their geometric mean, random ones around them.
 
-    A random one mixes both at a random rate and multiplies each layer, the narrowest width and
-    the logarithm of what is kept by log-normal factors, as a correction of Φ would.
+    A random one mixes both, and often the curvature, at random rates and multiplies each layer, the
+    narrowest width and the logarithm of what is kept by log-normal factors, as a correction of Φ
+    would.
 
     Args:
         prior: Prior damage, shape (layers, actions).
-        curvature: Damage as the support set sees it, shape (layers, actions).
+        told: What the support set tells.
         actions: Sparsity and weight bits of each action, shape (actions, 2).
         count: How many, at least 3.
         generator: Where they are drawn from.
@@ -91,13 +95,13 @@ def sample_damages(
     Returns:
         Float64 arrays (layers, actions).
     """
-    logs = np.log(prior + _LEAST), np.log(curvature + _LEAST)
+    logs = [np.log(damage + _LEAST) for damage in (prior, told.measured, told.curvature)]
     kept = np.log(1.0 - actions[:, 0])
     narrow = actions[:, 1] == actions[:, 1].min()
-    tables = [prior, curvature, np.sqrt(prior * curvature)]
+    tables = [prior, told.measured, np.sqrt(prior * told.measured)]
     for _ in range(count - _NUM_FIXED):
-        share = generator.uniform()
-        table = (1.0 - share) * logs[0] + share * logs[1]
+        shares = generator.dirichlet(_SHARES)
+        table = sum(share * log for share, log in zip(shares, logs, strict=True))
         table = table + generator.normal(size=(len(prior), 1)) * generator.choice(_SPREADS)
         table = table + _OF_BITS * generator.normal() * narrow
         tables.append(np.exp(table + _OF_SPARSITY * generator.normal() * kept))
@@ -121,7 +125,7 @@ def measure_outcomes(
     """
     problem, generator = prepared.problem, np.random.default_rng(seed)
     actions = np.array([(a.sparsity, a.weight_bits) for a in problem.table.actions])
-    tables = sample_damages(problem.prior, prepared.curvature, actions, count, generator)
+    tables = sample_damages(problem.prior, prepared.told, actions, count, generator)
     choices = np.stack([problem.allocate(table).choice for table in tables])
     losses = [trial.loss(trial.run(trial.begin(choice), num_steps)) for choice in choices]
     rows = np.arange(choices.shape[1])

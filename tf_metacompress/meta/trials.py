@@ -10,7 +10,9 @@ from tf_metacompress.meta.learner import PreparedTask
 from tf_metacompress.meta.moving_statistics import momenta, without_start
 
 NUM_STEPS = 40
-_BATCH_SIZE = 128
+_BATCH_SIZE, _SMALLEST_BATCH = 128, 16
+_MOST_MACS = 2e8
+"""Of one batch; larger models get smaller batches, so that a trial takes seconds."""
 _LEARNING_RATE = 2e-3
 _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-7
 
@@ -69,9 +71,9 @@ class TrialState:
 class Trial:
     """Short fine-tuning of a task's model under a choice of actions.
 
-    Steps are those of a training: Adam on batches of the support set, BatchNormalization on the
-    statistics of the batch. The loss is judged on the query set; a task without one has its support
-    set split in two. The task's model is not changed.
+    Steps are those of a training: Adam on batches of the support set, 128 examples or fewer of a
+    large model, BatchNormalization on the statistics of the batch. The loss is judged on the query
+    set; a task without one has its support set split in two. The task's model is not changed.
 
     Args:
         prepared: The task; the trial serves every task on the same model and data.
@@ -83,6 +85,9 @@ class Trial:
         self._support, self._query = prepared.halves()
         self._momenta = momenta(prepared.task.model)
         self._seed = seed
+        macs = max(sum(info.macs for info in prepared.problem.infos), 1)
+        fitting = int(np.clip(_MOST_MACS / macs, _SMALLEST_BATCH, _BATCH_SIZE))
+        self._batch_size = min(fitting, len(self._support[0]))
         self._step = tf.function(self._eager_step, reduce_retracing=True)
         self._judge = tf.function(self._eager_judge, reduce_retracing=True)
 
@@ -129,9 +134,8 @@ class Trial:
         """
         x, y = self._support
         adam, others = state.adam, state.others
-        size = min(_BATCH_SIZE, len(x))
         for step in range(state.num_steps, state.num_steps + num_steps):
-            rows = np.random.default_rng([self._seed, step]).permutation(len(x))[:size]
+            rows = np.random.default_rng([self._seed, step]).permutation(len(x))[: self._batch_size]
             batch = tf.gather(x, rows), tf.gather(y, rows)
             adam, others = self._step(state.one_hot, adam, others, *batch)
         return replace(state, adam=adam, others=others, num_steps=state.num_steps + num_steps)

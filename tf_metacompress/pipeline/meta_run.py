@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -123,12 +123,18 @@ class MetaRun:
             return
         reached = self._reached()
         verdict = self.validation.measure(reached)
-        earlier = [entry["phi_loss"] for entry in self.history["validation"]]
+        earlier = [_score(entry) for entry in self.history["validation"]]
         self.history["validation"].append(asdict(verdict))
-        if verdict.phi_loss < min(earlier, default=float("inf")):
+        if _score(asdict(verdict)) < min(earlier, default=float("inf")):
             reached.save(self.best_path)
         announce(
-            f"validation after {verdict.meta_step} meta-steps: loss {verdict.phi_loss:.4f}, "
-            f"prior {verdict.prior_loss:.4f}, better on {verdict.better:.0%}, "
-            f"worse on {verdict.worse:.0%} of the tasks"
+            f"validation after {verdict.meta_step} meta-steps: loss {verdict.phi_loss:.4f}, with "
+            f"support {verdict.informed_loss:.4f}, prior {verdict.prior_loss:.4f}, sensitivity "
+            f"{verdict.sensitivity_loss:.4f}; with support better than the prior on "
+            f"{verdict.better:.0%}, worse on {verdict.worse:.0%} of the tasks"
         )
+
+
+def _score(entry: Mapping[str, float]) -> float:
+    """Mean loss of Φ without and with the support set; the state of the least is kept."""
+    return 0.5 * (entry["phi_loss"] + entry["informed_loss"])

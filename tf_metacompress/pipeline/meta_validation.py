@@ -7,7 +7,7 @@ import numpy as np
 
 from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.meta.features import without_support
-from tf_metacompress.meta.learner import PreparedTask, TaskCompiler
+from tf_metacompress.meta.learner import PreparedTask
 from tf_metacompress.meta.trials import NUM_STEPS, Trial
 from tf_metacompress.tasks import Task
 
@@ -17,25 +17,29 @@ _LEVEL = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Φ zero-shot beside the prior, on tasks that were not learned from.
+    """Φ zero-shot beside what it corrects, on tasks that were not learned from.
 
     Attributes:
         meta_step: Steps that Φ had taken.
-        phi_loss: Mean loss after a short fine-tuning under Φ's choice.
+        phi_loss: Mean loss after a short fine-tuning under the choice of Φ from the weights alone.
+        informed_loss: The same under its choice with the support set.
         prior_loss: The same under the prior's choice.
-        better: Share of tasks on which Φ's loss is lower.
-        worse: Share on which it is higher.
+        sensitivity_loss: The same under the choice of the measured sensitivity.
+        better: Share of tasks on which the loss of Φ with the support set is below the prior's.
+        worse: Share on which it is above.
     """
 
     meta_step: int
     phi_loss: float
+    informed_loss: float
     prior_loss: float
+    sensitivity_loss: float
     better: float
     worse: float
 
 
 class Validation:
-    """Compares Φ zero-shot with the prior, by what a short fine-tuning recovers.
+    """Compares Φ zero-shot with prior and sensitivity, by what a short fine-tuning recovers.
 
     Args:
         compressor: Any compressor with the actions of the one to be judged.
@@ -43,7 +47,7 @@ class Validation:
     """
 
     def __init__(self, compressor: MetaCompressor, tasks: Sequence[Task]) -> None:
-        compiler = TaskCompiler(compressor.actions, compressor.temperature, compressor.inner_loop)
+        compiler = compressor.compiler()
         prepared = [compiler.prepare(task) for task in tasks]
         self._judges = [_Judge(task, Trial(task)) for task in prepared]
 
@@ -56,18 +60,16 @@ class Validation:
         Returns:
             Mean losses over the tasks, and how often Φ beats the prior.
         """
-        pairs = []
-        for judge in self._judges:
-            problem = judge.task.problem
-            damage = compressor.predict_damage(without_support(problem.features), problem.prior)
-            pairs.append((judge.loss(damage), judge.loss(problem.prior)))
-        phi, prior = np.array(pairs).T
+        rows = [judge.losses(compressor) for judge in self._judges]
+        phi, informed, prior, sensitivity = np.array(rows).T
         return Verdict(
             meta_step=compressor.meta_steps,
             phi_loss=float(phi.mean()),
+            informed_loss=float(informed.mean()),
             prior_loss=float(prior.mean()),
-            better=float(np.mean(phi < prior - _LEVEL)),
-            worse=float(np.mean(phi > prior + _LEVEL)),
+            sensitivity_loss=float(sensitivity.mean()),
+            better=float(np.mean(informed < prior - _LEVEL)),
+            worse=float(np.mean(informed > prior + _LEVEL)),
         )
 
 
@@ -79,7 +81,13 @@ class _Judge:
     trial: Trial
     known: dict[tuple[int, ...], float] = field(default_factory=dict)
 
-    def loss(self, damage: np.ndarray) -> float:
+    def losses(self, compressor: MetaCompressor) -> list[float]:
+        problem, told = self.task.problem, self.task.told
+        forms = (without_support(problem.features), problem.features)
+        predicted = [compressor.predict_damage(features, problem.prior) for features in forms]
+        return [self._loss(damage) for damage in (*predicted, problem.prior, told.measured)]
+
+    def _loss(self, damage: np.ndarray) -> float:
         choice = self.task.problem.allocate(damage).choice
         key = tuple(int(index) for index in choice)
         if key not in self.known:

@@ -21,6 +21,7 @@ class Task:
         support: Inputs (N, ...) and labels (N, ...) that the inner loop fine-tunes on.
         query: Inputs and labels that the result is judged on, or None to judge on `support`.
         loss: Maps labels and predictions to a loss; None for the model's own.
+        latency: A `LatencyTable`, needed for a budget in milliseconds.
         name: Words for messages and tables.
 
     Raises:
@@ -34,6 +35,7 @@ class Task:
     support: ArrayPair = field(kw_only=True)
     query: ArrayPair | None = field(default=None, kw_only=True)
     loss: Callable[..., Any] | str | None = field(default=None, kw_only=True)
+    latency: Any = field(default=None, kw_only=True)
     name: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:

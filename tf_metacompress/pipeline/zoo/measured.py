@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from tf_metacompress.errors import check_int
 from tf_metacompress.meta import MetaCompressor
-from tf_metacompress.meta.learner import TaskCompiler
+from tf_metacompress.meta.features import NUM_FEATURES
 from tf_metacompress.meta.outcomes import (
     Outcomes,
     load_outcomes,
@@ -69,7 +69,7 @@ def measure_entry(
         path = Path(folder) / "model.keras"
         path.write_bytes(content)
         model = keras.models.load_model(path, compile=False)
-    compiler = TaskCompiler(compressor.actions, compressor.temperature, compressor.inner_loop)
+    compiler = compressor.compiler()
     tasks = draw_tasks(entry, model, given, measuring.tasks_per_model)
     prepared = [compiler.prepare(task) for task in tasks]
     found = []
@@ -121,7 +121,7 @@ def measure_zoo(
 def _path(zoo: Zoo, entry: Entry, measuring: Measuring) -> Path:
     """A model trained anew, or other numbers, are measured anew."""
     content = hashlib.sha256(zoo.content(entry)).hexdigest()[:12]
-    numbers = f"{measuring.tasks_per_model}x{measuring.policies_per_task}"
+    numbers = f"{measuring.tasks_per_model}x{measuring.policies_per_task}x{NUM_FEATURES}"
     return zoo.folder / "outcomes" / f"{entry.name}-{numbers}-{content}.npz"
 
 

@@ -13,6 +13,8 @@ META_TRAIN_FAMILIES: tuple[str, ...] = tuple(f for f in FAMILIES if f not in MET
 META_TEST_SOURCES: tuple[str, ...] = ("fashion_mnist",)
 META_TEST_RATIOS: tuple[float, ...] = (0.25, 0.10, 0.05, 0.03)
 SMALLEST_RATIO, LARGEST_RATIO = 0.02, 0.5
+HARD = 4.0
+"""Most that a ratio to train on is, as a multiple of the smallest that can be reached."""
 KEPT_APART = 0.02
 """Least relative distance of a ratio to train on from every ratio to judge on."""
 
@@ -43,19 +45,23 @@ def kept_apart(ratio: float) -> bool:
 def draw_ratio(generator: np.random.Generator, smallest: float = SMALLEST_RATIO) -> float:
     """Draws a ratio to train on, log-uniformly, away from those to judge on.
 
+    None is much larger than what can be reached: where any policy keeps the accuracy, nothing is
+    learned.
+
     Args:
         generator: Where it is drawn from.
         smallest: Smallest that can be reached, below `LARGEST_RATIO`.
 
     Returns:
-        A ratio in [smallest, LARGEST_RATIO] for which `kept_apart` holds.
+        A ratio in [smallest, min(HARD · smallest, LARGEST_RATIO)] for which `kept_apart` holds.
 
     Example:
         >>> kept_apart(draw_ratio(np.random.default_rng(0)))
         True
     """
-    low = math.log(min(max(smallest, SMALLEST_RATIO), LARGEST_RATIO))
+    low = min(max(smallest, SMALLEST_RATIO), LARGEST_RATIO)
+    high = min(HARD * low, LARGEST_RATIO)
     while True:
-        ratio = min(math.exp(generator.uniform(low, math.log(LARGEST_RATIO))), LARGEST_RATIO)
+        ratio = min(math.exp(generator.uniform(math.log(low), math.log(high))), high)
         if kept_apart(ratio):
             return ratio

@@ -1,0 +1,55 @@
+"""What a support set tells of a model's layers, before anything is tried on the whole of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tf_metacompress.baselines.layer_damage import Bench, measured_damage
+
+_FEWEST_EXAMPLES, _NUM_EXAMPLES, _NUM_ANCHORS = 16, 128, 4
+_MOST_MACS = 2e11
+"""Of all passes that measure the sensitivity: ten seconds of one core."""
+_SMALLEST_SHARE = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupportReading:
+    """Damage of each action as a support set sees it; float64 (layers, actions).
+
+    Attributes:
+        curvature: Share of the model's Fisher mass that the action loses.
+        measured: Rise of the loss when the action is taken on one layer alone, as a share of the
+            largest rise, at least 1e-4: a smaller one cannot be told from none.
+    """
+
+    curvature: np.ndarray
+    measured: np.ndarray
+
+
+def read_support(prepared: Any) -> SupportReading:
+    """Reads the support set of a task.
+
+    Args:
+        prepared: A `PreparedTask`.
+
+    Returns:
+        The reading; it depends on the task's model and support set alone.
+    """
+    return SupportReading(curvature=prepared.fisher_damage(), measured=_sensitivity(prepared))
+
+
+def _sensitivity(prepared: Any) -> np.ndarray:
+    """On fewer examples where the model is large, so that the time stays bounded."""
+    problem = prepared.problem
+    widths = {action.weight_bits for action in problem.table.actions}
+    passes = len(problem.infos) * len(widths) * _NUM_ANCHORS
+    macs = max(sum(info.macs for info in problem.infos), 1)
+    count = int(np.clip(_MOST_MACS / (macs * passes), _FEWEST_EXAMPLES, _NUM_EXAMPLES))
+    x, y = (part[:count] for part in prepared.task.support)
+    bench = Bench(
+        prepared.task.model, problem.infos, (x, y), prepared.relaxed.loss, problem.kernels
+    )
+    rise = measured_damage(bench, problem.table.actions, _NUM_ANCHORS)
+    largest = float(rise.max())
+    return np.maximum(rise / (largest if largest > 0.0 else 1.0), _SMALLEST_SHARE)
