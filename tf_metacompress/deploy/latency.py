@@ -34,6 +34,7 @@ class BenchmarkResult(Record):
         ops: Time of each operator, from a run of its own that is profiled.
         cpu_mask: Cores the run was bound to, hexadecimal, None for all.
         peak_rss_bytes: Peak memory of the process that ran the file.
+        base_rss_bytes: What of it was in use before the file was loaded: Python and the runtime.
     """
 
     path: str
@@ -54,6 +55,7 @@ class BenchmarkResult(Record):
     ops: tuple[OpTime, ...] = ()
     cpu_mask: str | None = None
     peak_rss_bytes: int | None = None
+    base_rss_bytes: int | None = None
 
     def __str__(self) -> str:
         """Prints the latency and what it was measured on, on two lines."""
@@ -72,8 +74,15 @@ class BenchmarkResult(Record):
         return (
             f"{self.path}: {', '.join(told)} ({count or 'unknown number of'} runs{summary})\n"
             f"  on {self.device}: {self.machine.cpu}{cores}, {self.num_threads} thread(s), "
-            f"LiteRT {self.machine.litert}{init}"
+            f"LiteRT {self.machine.litert}{init}{self._memory()}"
         )
+
+    def _memory(self) -> str:
+        if self.peak_rss_bytes is None:
+            return ""
+        without = self.base_rss_bytes
+        base = "" if without is None else f", {without / 1e6:.1f} MB of it without the file"
+        return f", peak memory {self.peak_rss_bytes / 1e6:.1f} MB{base}"
 
 
 def percentiles(runs_ms: Sequence[float]) -> dict[str, float]:

@@ -83,7 +83,7 @@ def _is_result(told: Mapping[str, Any]) -> bool:
         and all(_is_operator(operator) for operator in operators or ())
         and all(isinstance(part, list) and all(map(_is_number, part)) for part in times)
         and bool(told["runs_ms"])
-        and _is_number(told.get("peak_rss_bytes"))
+        and all(_is_number(told.get(key)) for key in ("peak_rss_bytes", "base_rss_bytes"))
         and isinstance(told.get("sha256"), str)
     )
 

@@ -125,6 +125,7 @@ class SshDevice:
             warmup_ms=tuple(told["warmup_ms"]),
             runs_ms=tuple(told["runs_ms"]),
             peak_rss_bytes=told["peak_rss_bytes"],
+            base_rss_bytes=told["base_rss_bytes"],
             **percentiles(told["runs_ms"]),
         )
 
