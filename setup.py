@@ -63,7 +63,7 @@ setup(
         "ray": ["ray>=2.60,<3"],
         "benchmarks": ["torch>=2.15,<3", "optuna>=5,<6"],
         # Only pre-releases exist; naming one lets pip choose among them.
-        "micro": ["tflite-micro>=0.dev20261023182759"],
+        "micro": ["tflite-micro>=0.dev20261023182759,<1"],
     },
     entry_points={"console_scripts": ["tf-metacompress = tf_metacompress.cli:main"]},
 )
