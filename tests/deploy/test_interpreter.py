@@ -1,6 +1,5 @@
 """Opening and running a file: like the runtime itself, and safe with files that are broken."""
 
-import subprocess
 from pathlib import Path
 
 import flatbuffers
@@ -13,7 +12,6 @@ from tests import small_models
 from tests.fresh_python import run_script
 from tf_metacompress.deploy import LitertModel, benchmark, compare, export_litert, measure_sizes
 from tf_metacompress.deploy.delegation import read_delegation
-from tf_metacompress.deploy.trial import try_in_child
 from tf_metacompress.errors import (
     ArgumentTypeError,
     CorruptFileError,
@@ -190,9 +188,9 @@ def test_what_the_runtime_refuses_is_a_corrupt_file(int8_bytes):
         convolution.inputs = convolution.inputs[:1]
 
     broken = edited(int8_bytes, wrong_shape)
-    try_in_child(broken)
-    with pytest.raises(CorruptFileError, match="runtime refuses"):
-        LitertModel.open(broken)
+    for trusted in (False, True):
+        with pytest.raises(CorruptFileError, match="runtime refuses"):
+            LitertModel.open(broken, trusted=trusted)
 
 
 def test_an_operator_that_the_runtime_lacks_is_named(int8_bytes):
@@ -203,45 +201,6 @@ def test_an_operator_that_the_runtime_lacks_is_named(int8_bytes):
 
     with pytest.raises(UnsupportedModelError, match="Sparkle"):
         LitertModel.open(edited(int8_bytes, custom))
-
-
-def crashing(data):
-    """A consistent file with a scale on which the runtime aborts instead of reporting it."""
-
-    def absurd_scale(model):
-        graph = model.subgraphs[0]
-        codes = [code.builtinCode for code in model.operatorCodes]
-        added = next(
-            op for op in graph.operators if codes[op.opcodeIndex] == schema.BuiltinOperator.ADD
-        )
-        for index in added.outputs:
-            graph.tensors[index].quantization.scale = np.array([1e-9], np.float32)
-
-    return edited(data, absurd_scale)
-
-
-def test_a_crash_of_the_runtime_is_an_error_here(tmp_path):
-    x = small_models.images(8, shape=(6, 6, 2))[0]
-    path = tmp_path / "m.tflite"
-    export_litert(small_models.residual_net(), path, mode="int8", representative_dataset=x)
-    path.write_bytes(crashing(path.read_bytes()))
-    with pytest.raises(CorruptFileError, match="a crash"):
-        benchmark(path)
-
-
-def test_a_file_that_never_finishes_is_given_up(int8_bytes, monkeypatch):
-    def never(*args, **kwargs):
-        raise subprocess.TimeoutExpired("python", 1)
-
-    monkeypatch.setattr(subprocess, "run", never)
-    with pytest.raises(CorruptFileError, match="no answer"):
-        try_in_child(int8_bytes)
-
-
-def test_a_trial_that_cannot_start_says_why(int8_bytes, monkeypatch):
-    monkeypatch.setattr("tf_metacompress.deploy.trial._PROGRAM", "raise SystemExit('no memory')")
-    with pytest.raises(CorruptFileError, match="no memory"):
-        try_in_child(int8_bytes)
 
 
 FUZZ = """

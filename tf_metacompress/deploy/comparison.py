@@ -11,7 +11,10 @@ import numpy as np
 from scipy import stats
 
 from tf_metacompress.atomic import PathLike
-from tf_metacompress.deploy.devices import load_checked, time_runs
+from tf_metacompress.deploy.delegation import Delegation, delegation_of
+from tf_metacompress.deploy.flatreader import read_flatfile
+from tf_metacompress.deploy.interpreter import read_model_file
+from tf_metacompress.deploy.litert_process import Turns, run_in_process
 from tf_metacompress.deploy.machine import Machine, this_machine
 from tf_metacompress.deploy.records import Record
 from tf_metacompress.errors import check_int, invalid
@@ -35,6 +38,7 @@ class ComparedFile(Record):
             block; below 1 is faster.
         ratio_low: Lower end of the 95 % bootstrap interval of `ratio`.
         ratio_high: Upper end.
+        delegation: How the runtime split the file, None when it does not tell.
     """
 
     path: str
@@ -45,6 +49,7 @@ class ComparedFile(Record):
     ratio: float
     ratio_low: float
     ratio_high: float
+    delegation: Delegation | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +103,7 @@ def compare(
 
     Raises:
         CorruptFileError: If a file is damaged; this process survives it.
+        UnsupportedModelError: If a file needs an operator that the runtime does not have.
         InvalidArgumentError: If a file is missing or a count is out of range.
     """
     if isinstance(paths, str | bytes) or len(paths) < 2:
@@ -105,19 +111,21 @@ def compare(
     check_int("num_blocks", num_blocks, minimum=3)
     check_int("runs_per_block", runs_per_block, minimum=1)
     check_int("num_threads", num_threads, minimum=1)
-    models = [load_checked(path, num_threads)[0] for path in paths]
-    for model in models:
-        time_runs(model, _NUM_WARMUP)
-    runs = np.empty((len(models), num_blocks, runs_per_block))
-    for block in range(num_blocks):
-        for turn in range(len(models)):
-            index = (turn + block) % len(models)
-            runs[index, block] = time_runs(models[index], runs_per_block)
-    datas = [model.file.data for model in models]
+    sources = list(map(str, paths))
+    datas = [read_flatfile(read_model_file(path), str(path)).data for path in paths]
+    turns = Turns(
+        num_threads=num_threads,
+        num_warmup=_NUM_WARMUP,
+        num_blocks=num_blocks,
+        runs_per_block=runs_per_block,
+    )
+    told = run_in_process(datas, sources, turns).files
+    runs = np.array([file.blocks_ms for file in told])
+    splits = [delegation_of(file.operators) for file in told]
     return ComparisonResult(
         files=tuple(
-            _compared(str(path), data, runs[index], runs[0])
-            for index, (path, data) in enumerate(zip(paths, datas, strict=True))
+            _compared(source, data, runs[index], runs[0], splits[index])
+            for index, (source, data) in enumerate(zip(sources, datas, strict=True))
         ),
         device="host",
         machine=this_machine(),
@@ -127,7 +135,9 @@ def compare(
     )
 
 
-def _compared(path: str, data: bytes, runs: np.ndarray, first: np.ndarray) -> ComparedFile:
+def _compared(
+    path: str, data: bytes, runs: np.ndarray, first: np.ndarray, split: Delegation | None
+) -> ComparedFile:
     blocks = np.median(runs, axis=1)
     ratios = blocks / np.median(first, axis=1)
     low, high = ratio_interval(ratios)
@@ -140,6 +150,7 @@ def _compared(path: str, data: bytes, runs: np.ndarray, first: np.ndarray) -> Co
         ratio=float(np.median(ratios)),
         ratio_low=low,
         ratio_high=high,
+        delegation=split,
     )
 
 

@@ -32,19 +32,20 @@ def read_delegation(model: LitertModel) -> Delegation | None:
     Returns:
         The split, or None when the runtime does not tell.
     """
-    details = model.op_details()
-    return None if details is None else delegation_of(details)
+    return delegation_of(model.op_details())
 
 
-def delegation_of(details: Sequence[Mapping[str, Any]]) -> Delegation:
+def delegation_of(details: Sequence[Mapping[str, Any]] | None) -> Delegation | None:
     """Reads the split from the list of operators that the runtime gives.
 
     Args:
-        details: Of each operator "op_name", "inputs" and "outputs".
+        details: Of each operator "op_name", "inputs" and "outputs"; None when it does not tell.
 
     Returns:
-        The split.
+        The split, or None.
     """
+    if details is None:
+        return None
     parts = [op for op in details if op["op_name"] == _DELEGATE]
     ops = [op for op in details if op["op_name"] != _DELEGATE]
     inside = {index for part in parts for index in _covered(part, ops)}

@@ -21,6 +21,7 @@ class TensorInfo:
         zero_points: Zero points, as many as scales.
         axis: Axis of the channels that the scales belong to.
         sparse: Whether the constant is stored in the sparse encoding.
+        open_axes: Axes whose extent is only known when the file runs; `shape` has a stand-in.
     """
 
     index: int
@@ -33,6 +34,7 @@ class TensorInfo:
     zero_points: np.ndarray = field(repr=False)
     axis: int
     sparse: bool
+    open_axes: tuple[int, ...] = ()
 
     @property
     def is_constant(self) -> bool:
@@ -48,6 +50,7 @@ class OpInfo:
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    version: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,13 @@
 
 The runtime verifies offsets itself but trusts what they lead to, and some damaged files that pass
 its verifier end the process (a model without subgraphs does). So a file is read here first, by the
-schema that ships with `ai_edge_litert`, and refused with an error when it makes no sense.
+schema that ships with `ai_edge_litert`, and refused with an error when it makes no sense. An
+operator newer than that schema is no damage: it is called by its number.
 """
 
 import math
 import struct
+from collections.abc import Iterable
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -15,8 +17,11 @@ from tf_metacompress.deploy.flatfile import FlatFile, OpInfo, Subgraph, TensorIn
 from tf_metacompress.errors import CorruptFileError
 
 IDENTIFIER = b"TFL3"
+SMALLEST_FILE = 16
+LARGEST_FILE = 2**32 - 1
 _SUPPORTED_VERSION = 3
-_SMALLEST_FILE = 16
+# Names and constants may be shared, but not so often that reading them takes for ever.
+_MOST_SHARED = 8
 _READ_ERRORS = (
     struct.error,
     IndexError,
@@ -54,11 +59,7 @@ def read_flatfile(data: bytes, source: str = "model") -> FlatFile:
     Raises:
         CorruptFileError: If the bytes are not a complete, consistent .tflite file.
     """
-    if len(data) < _SMALLEST_FILE or data[4:8] != IDENTIFIER:
-        what = "is empty" if not data else "is not a .tflite file (no TFL3 mark)"
-        raise CorruptFileError(
-            f"The file {what}. Received: {source} of {len(data)} bytes. Export the model again."
-        )
+    check_mark(data, source, len(data))
     try:
         return _Reader(data).file()
     except _READ_ERRORS as error:
@@ -67,6 +68,29 @@ def read_flatfile(data: bytes, source: str = "model") -> FlatFile:
             f"The .tflite file is damaged: {complaint}. Received: {source} of {len(data)} bytes. "
             "Copy or export it again."
         ) from error
+
+
+def has_mark(start: bytes) -> bool:
+    """Whether a file that begins like this says of itself that it is a .tflite file."""
+    return len(start) >= SMALLEST_FILE and start[4:8] == IDENTIFIER
+
+
+def check_mark(start: bytes, source: str, size: int) -> None:
+    """Checks that a file says of itself that it is a .tflite file.
+
+    Args:
+        start: Its first bytes, at least `SMALLEST_FILE` if there are as many.
+        source: What to call it in an error.
+        size: Bytes it has.
+
+    Raises:
+        CorruptFileError: If it does not.
+    """
+    if not has_mark(start):
+        what = "is not a .tflite file (no TFL3 mark)" if start else "is empty"
+        raise CorruptFileError(
+            f"The file {what}. Received: {source} of {size} bytes. Export the model again."
+        )
 
 
 class _Inconsistent(ValueError):
@@ -84,12 +108,22 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.left = len(data) + 64
+        self.shared_left = _MOST_SHARED * len(data)
+        self.held: dict[int, np.ndarray] = {}
         self.model = schema.Model.GetRootAs(data, 0)
 
     def charge(self, count: int) -> int:
         self.left -= count
         _require(count >= 0 and self.left >= 0, "it lists more items than it can hold")
         return count
+
+    def text(self, content: bytes | None) -> str:
+        self.share(len(content or b""))
+        return (content or b"").decode()
+
+    def share(self, count: int) -> None:
+        self.shared_left -= count
+        _require(self.shared_left >= 0, "the same bytes stand for too many things")
 
     def indices(self, vector: np.ndarray | int, limit: int, optional: bool) -> tuple[int, ...]:
         if isinstance(vector, int):
@@ -103,6 +137,10 @@ class _Reader:
     def file(self) -> FlatFile:
         model = self.model
         _require(model.Version() == _SUPPORTED_VERSION, f"schema version {model.Version()}")
+        for index in range(self.charge(model.MetadataLength())):
+            self.text(model.Metadata(index).Name())
+        codes = range(self.charge(model.OperatorCodesLength()))
+        self.codes = [self.code(model.OperatorCodes(index)) for index in codes]
         count = self.charge(model.SubgraphsLength())
         _require(count > 0, "it has no subgraph")
         subgraphs = tuple(self.subgraph(model.Subgraphs(index)) for index in range(count))
@@ -122,26 +160,31 @@ class _Reader:
             outputs=self.indices(graph.OutputsAsNumpy(), count, optional=False),
         )
 
-    def op(self, op: schema.Operator, index: int, num_tensors: int) -> OpInfo:
-        codes = self.model.OperatorCodesLength()
-        _require(0 <= op.OpcodeIndex() < codes, "an operator has no operator code")
-        code = self.model.OperatorCodes(op.OpcodeIndex())
-        builtin = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
-        name = _OP_NAMES[builtin]
+    def code(self, code: schema.OperatorCode) -> tuple[str, int]:
+        number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
+        _require(number >= 0, f"operator code {number}")
+        name = _OP_NAMES.get(number, f"BUILTIN_{number}")
         if name == "CUSTOM":
-            name = (code.CustomCode() or b"CUSTOM").decode()
+            name = self.text(code.CustomCode()) or name
+        return name, code.Version()
+
+    def op(self, op: schema.Operator, index: int, num_tensors: int) -> OpInfo:
+        _require(0 <= op.OpcodeIndex() < len(self.codes), "an operator has no operator code")
+        name, version = self.codes[op.OpcodeIndex()]
         return OpInfo(
             index=index,
             name=name,
             inputs=self.indices(op.InputsAsNumpy(), num_tensors, optional=True),
             outputs=self.indices(op.OutputsAsNumpy(), num_tensors, optional=True),
+            version=version,
         )
 
     def tensor(self, tensor: schema.Tensor, index: int) -> TensorInfo:
         shape = () if tensor.ShapeIsNone() else tuple(int(n) for n in tensor.ShapeAsNumpy())
         self.charge(len(shape))
         _require(all(extent >= 0 for extent in shape), "a tensor has a negative extent")
-        kind = _TYPE_NAMES[tensor.Type()]
+        kind = _TYPE_NAMES.get(tensor.Type())
+        _require(kind is not None, f"tensor {index} has the unknown type {tensor.Type()}")
         data = self.buffer(tensor.Buffer())
         sparse = tensor.Sparsity() is not None
         if len(data) and kind in _BITS and not sparse:
@@ -150,7 +193,7 @@ class _Reader:
         scales, zero_points, axis = self.quantization(tensor.Quantization(), shape)
         return TensorInfo(
             index=index,
-            name=(tensor.Name() or b"").decode(),
+            name=self.text(tensor.Name()),
             type=kind.lower(),
             shape=shape,
             buffer=tensor.Buffer(),
@@ -159,11 +202,24 @@ class _Reader:
             zero_points=zero_points,
             axis=axis,
             sparse=sparse,
+            open_axes=self.open_axes(tensor),
         )
+
+    def open_axes(self, tensor: schema.Tensor) -> tuple[int, ...]:
+        if tensor.ShapeSignatureIsNone():
+            return ()
+        extents = tensor.ShapeSignatureAsNumpy()
+        self.charge(len(extents))
+        return tuple(axis for axis, extent in enumerate(extents) if extent < 0)
 
     def buffer(self, index: int) -> np.ndarray:
         _require(0 <= index < self.model.BuffersLength(), "a tensor refers to a missing buffer")
-        buffer = self.model.Buffers(index)
+        if index not in self.held:
+            self.held[index] = self.content(self.model.Buffers(index))
+            self.share(len(self.held[index]))
+        return self.held[index]
+
+    def content(self, buffer: schema.Buffer) -> np.ndarray:
         if buffer.Offset() > 1:
             end = buffer.Offset() + buffer.Size()
             _require(end <= len(self.data), "a buffer ends behind the end of the file")
@@ -191,19 +247,23 @@ class _Reader:
     def signature(self, graph: Subgraph) -> tuple[dict[str, int], dict[str, int]]:
         inputs = {graph.tensors[index].name: index for index in graph.inputs}
         outputs = {graph.tensors[index].name: index for index in graph.outputs}
-        if self.charge(self.model.SignatureDefsLength()) == 0:
+        count = self.charge(self.model.SignatureDefsLength())
+        stated = [self.maps(self.model.SignatureDefs(index)) for index in range(count)]
+        if not count or self.model.SignatureDefs(0).SubgraphIndex() != 0:
             return inputs, outputs
-        signature = self.model.SignatureDefs(0)
-        if signature.SubgraphIndex() != 0:
-            return inputs, outputs
-        named_inputs = [signature.Inputs(n) for n in range(self.charge(signature.InputsLength()))]
-        named_outputs = [
-            signature.Outputs(n) for n in range(self.charge(signature.OutputsLength()))
-        ]
-        return self.named(named_inputs, graph), self.named(named_outputs, graph)
+        for found in stated[0]:
+            inside = all(0 <= index < len(graph.tensors) for index in found.values())
+            _require(inside, "the signature refers to a tensor that does not exist")
+        return stated[0]
 
-    def named(self, maps: list[schema.TensorMap], graph: Subgraph) -> dict[str, int]:
-        found = {item.Name().decode(): item.TensorIndex() for item in maps}
-        inside = all(0 <= index < len(graph.tensors) for index in found.values())
-        _require(inside, "the signature refers to a tensor that does not exist")
-        return found
+    def maps(self, signature: schema.SignatureDef) -> tuple[dict[str, int], dict[str, int]]:
+        self.text(signature.SignatureKey())
+        inputs = range(self.charge(signature.InputsLength()))
+        outputs = range(self.charge(signature.OutputsLength()))
+        return (
+            self.named(signature.Inputs(index) for index in inputs),
+            self.named(signature.Outputs(index) for index in outputs),
+        )
+
+    def named(self, maps: Iterable[schema.TensorMap]) -> dict[str, int]:
+        return {self.text(item.Name()): item.TensorIndex() for item in maps}

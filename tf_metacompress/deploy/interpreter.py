@@ -1,5 +1,6 @@
 """The one place that opens a .tflite file with the LiteRT runtime and runs it."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -9,11 +10,16 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tf_metacompress.atomic import PathLike
 from tf_metacompress.deploy.flatfile import FlatFile
-from tf_metacompress.deploy.flatreader import read_flatfile
-from tf_metacompress.deploy.trial import try_in_child
+from tf_metacompress.deploy.flatreader import (
+    LARGEST_FILE,
+    SMALLEST_FILE,
+    check_mark,
+    has_mark,
+    read_flatfile,
+)
+from tf_metacompress.deploy.litert_process import refusal, try_in_process
 from tf_metacompress.errors import (
     CorruptFileError,
-    UnsupportedModelError,
     check_int,
     invalid,
     wrong_type,
@@ -34,15 +40,25 @@ def read_model_file(path: PathLike) -> bytes:
         Its bytes.
 
     Raises:
-        InvalidArgumentError: If there is no such file or it cannot be read.
+        CorruptFileError: If it is not a .tflite file, which its first bytes tell however large it
+            is.
+        InvalidArgumentError: If there is no such file, it cannot be read or is too large.
     """
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            data = stream.read(SMALLEST_FILE)
+            if has_mark(data) and size <= LARGEST_FILE:
+                data += stream.read()
     except TypeError as error:
         raise wrong_type("`path` must be a string or a Path.", path=path) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except (OSError, ValueError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "not enough memory"
         raise invalid(f"Cannot read the file: {reason}.", path=str(path)) from error
+    check_mark(data, str(path), max(size, len(data)))
+    if size > LARGEST_FILE:
+        raise invalid("A .tflite file must stay below 4 GiB.", path=str(path), file_bytes=size)
+    return data
 
 
 class LitertModel:
@@ -108,7 +124,7 @@ class LitertModel:
         name = "model" if isinstance(source, bytes | bytearray) else str(source)
         file = read_flatfile(data, name)
         if not trusted:
-            try_in_child(data, name)
+            try_in_process(data, name)
         return cls(file, num_threads, name, keep_tensors)
 
     def input_detail(self, name: str) -> dict[str, Any]:
@@ -154,7 +170,7 @@ class LitertModel:
         Raises:
             InvalidArgumentError: If the arrays do not fit the inputs.
         """
-        arrays = self._by_name(inputs)
+        arrays = self.arrays_by_name(inputs)
         collected: dict[str, list[np.ndarray]] = {name: [] for name in self.output_names}
         for index in range(len(next(iter(arrays.values())))):
             self.set_inputs({name: array[index : index + 1] for name, array in arrays.items()})
@@ -183,7 +199,7 @@ class LitertModel:
             and (detail["dtype"] == np.float32 or detail["quantization"][0])
         ]
         collected: dict[str, list[np.ndarray]] = {detail["name"]: [] for detail in chosen}
-        arrays = self._by_name(inputs)
+        arrays = self.arrays_by_name(inputs)
         for index in range(len(next(iter(arrays.values())))):
             self.set_inputs({name: array[index : index + 1] for name, array in arrays.items()})
             self.invoke()
@@ -210,7 +226,18 @@ class LitertModel:
         except (AttributeError, ValueError, RuntimeError):
             return None
 
-    def _by_name(self, inputs: Inputs) -> dict[str, np.ndarray]:
+    def arrays_by_name(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Brings a batch into the form of a mapping.
+
+        Args:
+            inputs: As for `run`.
+
+        Returns:
+            Input name to array of shape (N, ...).
+
+        Raises:
+            InvalidArgumentError: If the arrays do not fit the inputs.
+        """
         if isinstance(inputs, Mapping):
             arrays = {name: np.asarray(inputs[name]) for name in self.input_names if name in inputs}
         else:
@@ -243,14 +270,7 @@ def _start(data: bytes, num_threads: int, source: str, keep_tensors: bool) -> In
         )
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        if "nresolved custom op" in reason or "regular TensorFlow ops" in reason:
-            raise UnsupportedModelError(
-                f"The runtime lacks an operator of this file: {reason}. Received: {source}."
-            ) from error
-        raise CorruptFileError(
-            f"The runtime refuses this .tflite file: {reason}. Received: {source}."
-        ) from error
+        raise refusal(str(error), source) from error
     return interpreter
 
 

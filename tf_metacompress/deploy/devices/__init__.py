@@ -9,7 +9,7 @@ from tf_metacompress.deploy.devices.device import (
     register_device,
     register_device_kind,
 )
-from tf_metacompress.deploy.devices.host import HOST, HostDevice, load_checked, time_runs
+from tf_metacompress.deploy.devices.host import HOST, HostDevice
 from tf_metacompress.deploy.devices.ssh import SshDevice
 
 __all__ = [
@@ -21,8 +21,6 @@ __all__ = [
     "SshDevice",
     "device_names",
     "get_device",
-    "load_checked",
     "register_device",
     "register_device_kind",
-    "time_runs",
 ]

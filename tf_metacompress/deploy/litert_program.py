@@ -1,0 +1,105 @@
+"""Runs .tflite files with LiteRT, in turns, and prints one line of JSON.
+
+It is run in a process of its own, as a file can be consistent and still end the process that runs
+it. Before each turn it prints the number of the file, so that the one at fault is known.
+
+    python litert_program.py SYS_PATH_AS_JSON REQUEST_AS_JSON
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+MARK, REFUSED = "tf_metacompress_result:", 3
+_LEAST_MEMORY = 2**32
+
+
+def bound_memory():
+    """Lets a file that asks for more memory than there is fail here, not somebody else."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(ValueError, OSError):  # macOS knows the limit but does not set it
+        resource.setrlimit(resource.RLIMIT_AS, (max(memory, _LEAST_MEMORY),) * 2)
+
+
+def timed(step, patience_s):
+    """Times a step in milliseconds; the process ends when it takes longer than its patience."""
+    signal.alarm(patience_s)
+    begin = time.perf_counter_ns()
+    step()
+    took_ms = (time.perf_counter_ns() - begin) / 1e6
+    signal.alarm(0)
+    return took_ms
+
+
+class Running:
+    """One file and what was measured of it."""
+
+    def __init__(self, number, path, request):
+        self.number = number
+        self.patience_s = request["patience_s"]
+        self.told = {"blocks_ms": []}
+        data = Path(path).read_bytes()
+        print(number, flush=True)
+        start = partial(self._start, data, request["num_threads"])
+        self.told["init_ms"] = timed(start, self.patience_s)
+
+    def _start(self, data, num_threads):
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.interpreter = Interpreter(model_content=data, num_threads=num_threads)
+        self.interpreter.allocate_tensors()
+
+    def run(self, count):
+        """Times runs one after another."""
+        print(self.number, flush=True)
+        return [timed(self.interpreter.invoke, self.patience_s) for _ in range(count)]
+
+
+def measure(request):
+    """Opens all files, then has them run in turns."""
+    import numpy as np
+    from run_litert import fill, operators, peak_rss_bytes
+
+    files = []
+    for number, path in enumerate(request["paths"]):
+        files.append(Running(number, path, request))
+    for file in files:
+        print(file.number, flush=True)
+        file.told["operators"] = operators(file.interpreter)
+        if request["num_warmup"] or request["num_blocks"]:
+            fill(file.interpreter, np)
+        file.told["warmup_ms"] = file.run(request["num_warmup"])
+    for block in range(request["num_blocks"]):
+        for turn in range(len(files)):
+            file = files[(turn + block) % len(files)]
+            file.told["blocks_ms"].append(file.run(request["runs_per_block"]))
+    return {"files": [file.told for file in files], "peak_rss_bytes": peak_rss_bytes()}
+
+
+def main(request):
+    """Runs the program and gives its exit code."""
+    import ai_edge_litert.interpreter  # noqa: F401 so that loading it is not timed
+
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    bound_memory()
+    try:
+        answer, code = measure(request), 0
+    except MemoryError:
+        answer, code = {"reason": "not enough memory"}, REFUSED
+    except (ValueError, RuntimeError) as error:
+        answer, code = {"reason": str(error)}, REFUSED
+    print("\n" + MARK + json.dumps(answer), flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.path[:] = [*json.loads(sys.argv[1]), str(Path(__file__).parent / "devices")]
+    sys.exit(main(json.loads(sys.argv[2])))
