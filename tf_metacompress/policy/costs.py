@@ -148,7 +148,7 @@ def cost_table(
         resources=resources,
         actions=actions,
         cost=cost,
-        fixed=np.array([_fixed(layer_infos, resource) for resource in resources]),
+        fixed=np.array([_fixed(layer_infos, resource, latency) for resource in resources]),
         mask=mask,
         reference=_reference(layer_infos, sizers),
     )
@@ -235,10 +235,12 @@ _COSTS: Mapping[str, Callable[[LayerInfo, Sizers, Sequence[Action]], np.ndarray]
 }
 
 
-def _fixed(layer_infos: Sequence[LayerInfo], resource: str) -> float:
+def _fixed(
+    layer_infos: Sequence[LayerInfo], resource: str, latency: LatencyTable | None
+) -> float:
     """Gives what the layers that stay as they are, and the file around all of them, cost."""
     if resource == "latency_ms":
-        return 0.0
+        return latency.overhead_ms
     if resource == "macs":
         return float(sum(info.macs for info in layer_infos if not info.compressible))
     quantized = QUANTIZED_DOWNLOAD if resource == "size_bytes" else QUANTIZED_FLASH

@@ -52,9 +52,14 @@ class LatencyTable(Mapping[Entry, float]):
         device: Name of the device.
         runtime: Name and version of the runtime.
         num_threads: Threads the measurement used.
+        errors: Half the 95 % interval of an entry in milliseconds, by the same keys; it may lack
+            entries.
+        overhead_ms: What an inference costs beside the layers: the call, operators without weights,
+            conversion of inputs and outputs.
 
     Raises:
-        InvalidArgumentError: If a latency is not above 0, or `num_threads` is not at least 1.
+        InvalidArgumentError: If a latency is not above 0, an error or `overhead_ms` below 0, or
+            `num_threads` not at least 1.
 
     Example:
         >>> table = LatencyTable(
@@ -68,6 +73,8 @@ class LatencyTable(Mapping[Entry, float]):
     device: str = field(kw_only=True)
     runtime: str = field(kw_only=True)
     num_threads: int = field(default=1, kw_only=True)
+    errors: Mapping[Entry, float] = field(default_factory=FrozenMapping, kw_only=True)
+    overhead_ms: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         """Checks the entries and freezes them."""
@@ -81,6 +88,12 @@ class LatencyTable(Mapping[Entry, float]):
         for key, latency_ms in self.entries.items():
             entries[_check_key(key)] = check_positive("latency_ms", latency_ms)
         object.__setattr__(self, "entries", FrozenMapping(entries))
+        if not isinstance(self.errors, Mapping) or not set(self.errors) <= set(entries):
+            raise wrong_type("`errors` must map keys of `entries`.", errors=self.errors)
+        errors = {key: _check_amount("errors", value) for key, value in self.errors.items()}
+        object.__setattr__(self, "errors", FrozenMapping(errors))
+        overhead_ms = _check_amount("overhead_ms", self.overhead_ms)
+        object.__setattr__(self, "overhead_ms", overhead_ms)
 
     def __getitem__(self, key: Entry) -> float:
         """Gives the milliseconds stored under a layer key and an action."""
@@ -133,6 +146,7 @@ class LatencyTable(Mapping[Entry, float]):
                 "weight_bits": action.weight_bits,
                 "pattern": action.pattern,
                 "latency_ms": latency_ms,
+                **self._error_of((layer, action)),
             }
             for (layer, action), latency_ms in self.entries.items()
         ]
@@ -141,9 +155,13 @@ class LatencyTable(Mapping[Entry, float]):
                 "device": self.device,
                 "runtime": self.runtime,
                 "num_threads": self.num_threads,
+                "overhead_ms": self.overhead_ms,
                 "entries": entries,
             }
         )
+
+    def _error_of(self, key: Entry) -> dict[str, float]:
+        return {"error_ms": self.errors[key]} if key in self.errors else {}
 
     @classmethod
     def from_json(cls, text: str) -> "LatencyTable":
@@ -162,14 +180,17 @@ class LatencyTable(Mapping[Entry, float]):
             strict_json.parse(text, what="latency table"),
             where="The latency table",
             required=("entries", "device", "runtime"),
-            optional=("num_threads",),
+            optional=("num_threads", "overhead_ms"),
         )
         listed = strict_json.check_list(document.pop("entries"), where="entries")
-        pairs = [_read_entry(value, f"entries[{i}]") for i, value in enumerate(listed)]
-        entries = dict(pairs)
-        if len(entries) < len(pairs):
+        rows = [_read_entry(value, f"entries[{i}]") for i, value in enumerate(listed)]
+        entries = {key: latency_ms for key, latency_ms, _ in rows}
+        if len(entries) < len(rows):
             raise CorruptFileError("entries holds a layer and action twice.")
-        return strict_json.build(cls, entries, where="The latency table", **document)
+        errors = {key: error_ms for key, _, error_ms in rows if error_ms is not None}
+        return strict_json.build(
+            cls, entries, where="The latency table", errors=errors, **document
+        )
 
     def save(self, path: atomic.PathLike) -> None:
         """Writes the table to a JSON file, whole or not at all.
@@ -205,11 +226,20 @@ def _check_key(key: object) -> Entry:
     return key
 
 
-def _read_entry(value: object, where: str) -> tuple[Entry, float]:
-    fields = strict_json.check_keys(value, where=where, required=_ENTRY_KEYS)
+def _check_amount(name: str, value: object) -> float:
+    """Lets pass zero, and what `check_positive` does."""
+    is_zero = isinstance(value, int | float) and not isinstance(value, bool) and value == 0
+    return 0.0 if is_zero else check_positive(name, value)
+
+
+def _read_entry(value: object, where: str) -> tuple[Entry, float, float | None]:
+    fields = strict_json.check_keys(
+        value, where=where, required=_ENTRY_KEYS, optional=("error_ms",)
+    )
     layer, latency_ms = fields.pop("layer"), fields.pop("latency_ms")
+    error_ms = fields.pop("error_ms", None)
     action = strict_json.build(Action, where=where, **fields)
     number = strict_json.build(check_positive, "latency_ms", latency_ms, where=where)
     if not isinstance(layer, str):
         raise CorruptFileError(f"{where}: 'layer' must be a string.")
-    return (layer, action), number
+    return (layer, action), number, error_ms
