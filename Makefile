@@ -43,7 +43,9 @@ test-devices: setup
 	@for need in adb:adb ssh:openssh-client sshd:openssh-server; do \
 	  PATH="$$PATH:/usr/sbin" command -v "$${need%%:*}" >/dev/null || \
 	  echo "$${need%%:*} is missing, its tests are left out (Debian: apt install $${need##*:})"; done
-	$(BIN)/python -m pytest tests/deploy/devices $(ARGS)
+	@$(BIN)/python -c "import tflite_micro" 2>/dev/null || echo "tflite-micro is missing, its tests" \
+	  "are left out ($(BIN)/python -m pip install --editable '.[micro]')"
+	$(BIN)/python -m pytest tests/deploy/devices tests/deploy/test_micro.py $(ARGS)
 
 conformance-applications: setup
 	$(BIN)/python -m tests.conformance.applications $(ARGS)

@@ -31,6 +31,12 @@ struct MicroMutableOpResolver {{
 """
 
 
+@pytest.fixture(autouse=True)
+def no_micro(monkeypatch):
+    """As without the extra `micro`; tests/deploy/test_micro.py has it."""
+    monkeypatch.setattr("tf_metacompress.deploy.micro.micro_version", lambda: None)
+
+
 @pytest.fixture
 def model(tmp_path):
     path = tmp_path / "model file.tflite"

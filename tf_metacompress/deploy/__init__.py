@@ -20,6 +20,7 @@ from tf_metacompress.deploy.devices import (
 from tf_metacompress.deploy.handover import BundleReport, bundle_android
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.latency import BenchmarkResult
+from tf_metacompress.deploy.micro import MicroReport, arena_bytes, measure_micro
 from tf_metacompress.deploy.model_metadata import (
     ModelMetadata,
     Normalization,
@@ -42,6 +43,7 @@ __all__ = [
     "ExportReport",
     "FileSizes",
     "LitertModel",
+    "MicroReport",
     "Mode",
     "ModeOptions",
     "ModelMetadata",
@@ -50,12 +52,14 @@ __all__ = [
     "ParityReport",
     "Runs",
     "SshDevice",
+    "arena_bytes",
     "benchmark",
     "bundle_android",
     "compare",
     "export_c_array",
     "export_litert",
     "get_mode",
+    "measure_micro",
     "measure_sizes",
     "mode_names",
     "read_metadata",

@@ -1,6 +1,7 @@
 """`export_c_array`: a .tflite file as C source for a microcontroller."""
 
 import hashlib
+import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from string import Template
 from tf_metacompress.atomic import PathLike, check_writable, write_text
 from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.interpreter import read_model_file
+from tf_metacompress.deploy.micro import measured_arena
 from tf_metacompress.deploy.micro_ops import resolver_methods
+from tf_metacompress.deploy.micro_process import micro_version
 from tf_metacompress.deploy.modes.inner_buffers import with_inner_buffers
 from tf_metacompress.deploy.records import Record
 from tf_metacompress.errors import check_int, invalid
@@ -23,10 +26,14 @@ _ARENA_UNKNOWN = """\
 /* Bytes of working memory to hand to tflite::MicroInterpreter. Not known when this was written: let
  * interpreter.arena_used_bytes() tell, then define it here or with -D${macro}_ARENA_BYTES=... */"""
 _ARENA_KNOWN = """\
-/* Bytes of working memory to hand to tflite::MicroInterpreter. */
+/* Bytes of working memory, aligned to 16, to hand to tflite::MicroInterpreter. ${origin} */
 #ifndef ${macro}_ARENA_BYTES
 #define ${macro}_ARENA_BYTES ${arena}u
 #endif"""
+_ARENA_MEASURED = """\
+Measured with the
+ * portable kernels of ${version} on ${machine}: optimised kernels (CMSIS-NN,
+ * Xtensa) may need more, see interpreter.arena_used_bytes()."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +45,14 @@ class CArrayReport(Record):
         model_bytes: Size of the array.
         sha256: Hash of the array's bytes, hexadecimal.
         methods: Calls that register the operators.
+        arena_bytes: Working memory that the header states, None if it states none.
     """
 
     files: tuple[str, ...]
     model_bytes: int
     sha256: str
     methods: tuple[str, ...]
+    arena_bytes: int | None
 
 
 def export_c_array(
@@ -58,14 +67,16 @@ def export_c_array(
         path: The file, best exported in mode "int8" with `io_dtype="int8"`.
         out: Folder to write into.
         name: Beginning of the file names and of the C names.
-        arena_bytes: Bytes of working memory; None leaves the macro `NAME_ARENA_BYTES` to the
-            reader, with a note on how to find out.
+        arena_bytes: Bytes of working memory for the macro `NAME_ARENA_BYTES`. None measures them
+            with the extra `micro`; without it the macro is left to the reader, with a note on how
+            to find out.
 
     Returns:
         What was written.
 
     Raises:
-        UnsupportedModelError: If TensorFlow Lite Micro lacks a kernel; all of them are named.
+        UnsupportedModelError: If TensorFlow Lite Micro lacks a kernel (all of them are named), or,
+            with the extra `micro`, refuses the file.
         CorruptFileError: If it is not a .tflite file.
         InvalidArgumentError: If an argument is not allowed or the folder cannot be written into.
     """
@@ -74,31 +85,40 @@ def export_c_array(
     if arena_bytes is not None:
         check_int("arena_bytes", arena_bytes, minimum=1)
     folder = check_writable(Path(out) / f"{name}.c").parent
-    given = read_model_file(path)
-    methods = resolver_methods(read_flatfile(given, str(path)))
-    data = with_inner_buffers(given)
-    sources = _sources(data, methods, name, arena_bytes)
+    file = read_flatfile(read_model_file(path), str(path))
+    methods = resolver_methods(file)
+    data = with_inner_buffers(file.data)
+    measured = measured_arena(file, str(path)) if arena_bytes is None else None
+    arena = _arena_lines(name.upper(), arena_bytes, measured)
+    sources = _sources(data, methods, name, arena)
     files = tuple(str(write_text(folder / file, text)) for file, text in sources.items())
     return CArrayReport(
         files=files,
         model_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         methods=methods,
+        arena_bytes=arena_bytes or measured,
     )
 
 
-def _sources(
-    data: bytes, methods: tuple[str, ...], name: str, arena_bytes: int | None
-) -> dict[str, str]:
-    macro = name.upper()
-    arena = Template(_ARENA_UNKNOWN if arena_bytes is None else _ARENA_KNOWN)
+def _arena_lines(macro: str, given: int | None, measured: int | None) -> str:
+    origin = "Given by the caller."
+    if measured is not None:
+        version = f"tflite-micro {micro_version()}"
+        origin = Template(_ARENA_MEASURED).substitute(version=version, machine=platform.machine())
+    known = given or measured
+    lines = Template(_ARENA_UNKNOWN if known is None else _ARENA_KNOWN)
+    return lines.substitute(macro=macro, arena=known, origin=origin)
+
+
+def _sources(data: bytes, methods: tuple[str, ...], name: str, arena: str) -> dict[str, str]:
     values = {
         "name": name,
-        "macro": macro,
+        "macro": name.upper(),
         "num_bytes": str(len(data)),
         "sha256": hashlib.sha256(data).hexdigest(),
         "bytes": "\n".join(_lines(data)),
-        "arena": arena.substitute(macro=macro, arena=arena_bytes),
+        "arena": arena,
         "num_ops": str(len(methods)),
         "calls": "\n".join(
             f"  if (resolver.{method}() != kTfLiteOk) return kTfLiteError;" for method in methods

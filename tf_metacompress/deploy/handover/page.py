@@ -11,7 +11,9 @@ from tf_metacompress.deploy.handover.latencies import Latency, latency_table
 from tf_metacompress.deploy.handover.sources import LITERT_ANDROID, MIN_SDK, filled
 from tf_metacompress.deploy.handover.subject import Subject
 from tf_metacompress.deploy.io_signatures import IoTensor, Signature
+from tf_metacompress.deploy.micro import measured_arena
 from tf_metacompress.deploy.sizes import measure_sizes
+from tf_metacompress.errors import UnsupportedModelError
 
 _ARENA = (
     "LiteRT does not tell the size of its arena on a phone; `benchmark` reports the memory of the "
@@ -50,7 +52,7 @@ def readme(
             "processing": _processing(subject),
             "ops": _ops(count_ops(subject)),
             "delegation": _delegation(delegation),
-            "arena": _ARENA,
+            "arena": f"{_ARENA} {_micro_arena(subject)}".strip(),
             "latency": latency_table(latencies),
             "usage": _usage(subject),
             "litert": LITERT_ANDROID,
@@ -86,6 +88,17 @@ def _delegation(delegation: Delegation | None) -> str:
         "`InterpreterApi` uses the same delegate on a phone; what it takes there is in the answer "
         "of `benchmark --device android --json`."
     )
+
+
+def _micro_arena(subject: Subject) -> str:
+    """What a microcontroller would need, where it can run the file and that was measured here."""
+    try:
+        size = measured_arena(subject.file, subject.metadata.name)
+    except UnsupportedModelError:
+        return "TensorFlow Lite Micro, the runtime for microcontrollers, does not run this file."
+    if size is None:
+        return ""
+    return f"On a microcontroller TensorFlow Lite Micro would need an arena of {size:,} B for it."
 
 
 def _tensor_rows(subject: Subject) -> list[str]:
