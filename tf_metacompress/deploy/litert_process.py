@@ -23,6 +23,10 @@ _PROGRAM = Path(__file__).with_name("litert_program.py")
 _LACKING = ("nresolved custom op", "regular TensorFlow ops", "Didn't find op for builtin opcode")
 
 
+class RefusedFileError(CorruptFileError):
+    """The runtime refuses a file with an error of its own, without a crash."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileRun:
     """What the process measured of one file.
@@ -42,10 +46,11 @@ class FileRun:
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessRun:
-    """What the process measured: each file, and its peak memory."""
+    """What the process measured: each file, and its peak memory with and before them."""
 
     files: tuple[FileRun, ...]
     peak_rss_bytes: int
+    base_rss_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +100,11 @@ def run_in_process(datas: Sequence[bytes], sources: Sequence[str], turns: Turns)
         source = sources[numbers[-1]] if numbers else ", ".join(sources)
         raise _failure(done, told, source)
     files = tuple(_file_run(file) for file in told["files"])
-    return ProcessRun(files=files, peak_rss_bytes=told["peak_rss_bytes"])
+    return ProcessRun(
+        files=files,
+        peak_rss_bytes=told["peak_rss_bytes"],
+        base_rss_bytes=told["base_rss_bytes"],
+    )
 
 
 def _file_run(told: dict[str, Any]) -> FileRun:
@@ -131,14 +140,14 @@ def refusal(reason: str, source: str) -> InvalidArgumentError:
         source: What to call the file.
 
     Returns:
-        An `UnsupportedModelError` if it lacks an operator, else a `CorruptFileError`.
+        An `UnsupportedModelError` if it lacks an operator, else a `RefusedFileError`.
     """
     said = " ".join(reason.split()).rstrip(".")
     if any(words in said for words in _LACKING):
         return UnsupportedModelError(
             f"The runtime lacks an operator of this file: {said}. Received: {source}."
         )
-    return CorruptFileError(f"The runtime refuses this .tflite file: {said}. Received: {source}.")
+    return RefusedFileError(f"The runtime refuses this .tflite file: {said}. Received: {source}.")
 
 
 def try_in_process(data: bytes, source: str = "model") -> None:

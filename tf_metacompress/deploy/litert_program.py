@@ -68,7 +68,7 @@ def measure(request):
     import numpy as np
     from run_litert import fill, operators, peak_rss_bytes
 
-    files = []
+    files, base_rss_bytes = [], peak_rss_bytes()
     for number, path in enumerate(request["paths"]):
         files.append(Running(number, path, request))
     for file in files:
@@ -81,7 +81,11 @@ def measure(request):
         for turn in range(len(files)):
             file = files[(turn + block) % len(files)]
             file.told["blocks_ms"].append(file.run(request["runs_per_block"]))
-    return {"files": [file.told for file in files], "peak_rss_bytes": peak_rss_bytes()}
+    return {
+        "files": [file.told for file in files],
+        "peak_rss_bytes": peak_rss_bytes(),
+        "base_rss_bytes": base_rss_bytes,
+    }
 
 
 def main(request):

@@ -55,6 +55,7 @@ class HostDevice:
             runs_ms=runs_ms,
             **percentiles(runs_ms),
             peak_rss_bytes=run.peak_rss_bytes,
+            base_rss_bytes=run.base_rss_bytes,
         )
 
 
