@@ -162,6 +162,10 @@ def make_latency_table() -> policy.LatencyTable:
     return policy.LatencyTable(entries, device="board", runtime="litert 2.3")
 
 
+def make_latency_predictor() -> policy.LatencyPredictor:
+    return policy.fit_latency(make_latency_table())
+
+
 def make_task() -> tasks.Task:
     budget = policy.Budget(size_ratio=0.1)
     return tasks.Task(make_network(), budget, support=ARRAYS, name="digits")
@@ -265,6 +269,7 @@ DESCRIPTORS: dict[type, Descriptor] = {
     policy.StoredForm: Descriptor(
         lambda: policy.stored_form(policy.LayerPlan("conv", weight_bits=4), "Conv2D")
     ),
+    policy.LatencyPredictor: Descriptor(make_latency_predictor),
     policy.LatencyTable: Descriptor(make_latency_table),
     wrappers.LayerCompressor: Descriptor(make_layer_compressor),
     policy.LayerInfo: Descriptor(make_layer_info),

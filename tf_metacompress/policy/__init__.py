@@ -22,7 +22,9 @@ from tf_metacompress.policy.distributions import (
     uniform,
 )
 from tf_metacompress.policy.latency import LatencyTable, layer_key
+from tf_metacompress.policy.latency_predictor import LatencyPredictor, fit_latency
 from tf_metacompress.policy.layer_info import KernelInfo, LayerInfo, WeightStats
+from tf_metacompress.policy.narrowing import narrowed
 from tf_metacompress.policy.pattern import PatternSpec, input_axis, num_units, parse_pattern
 from tf_metacompress.policy.plan_checks import fitting_sparsity
 from tf_metacompress.policy.policy import Policy
@@ -47,6 +49,7 @@ __all__ = [
     "DeviceProfile",
     "Distribution",
     "KernelInfo",
+    "LatencyPredictor",
     "LatencyTable",
     "LayerInfo",
     "LayerPlan",
@@ -61,6 +64,7 @@ __all__ = [
     "cost_table",
     "device",
     "erk",
+    "fit_latency",
     "fitting_sparsity",
     "global_magnitude",
     "input_axis",
@@ -68,6 +72,7 @@ __all__ = [
     "lamp_damage",
     "lamp_scores",
     "layer_key",
+    "narrowed",
     "num_units",
     "parse_pattern",
     "quantized_bytes",

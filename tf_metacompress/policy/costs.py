@@ -235,9 +235,7 @@ _COSTS: Mapping[str, Callable[[LayerInfo, Sizers, Sequence[Action]], np.ndarray]
 }
 
 
-def _fixed(
-    layer_infos: Sequence[LayerInfo], resource: str, latency: LatencyTable | None
-) -> float:
+def _fixed(layer_infos: Sequence[LayerInfo], resource: str, latency: LatencyTable | None) -> float:
     """Gives what the layers that stay as they are, and the file around all of them, cost."""
     if resource == "latency_ms":
         return latency.overhead_ms

@@ -188,9 +188,7 @@ class LatencyTable(Mapping[Entry, float]):
         if len(entries) < len(rows):
             raise CorruptFileError("entries holds a layer and action twice.")
         errors = {key: error_ms for key, _, error_ms in rows if error_ms is not None}
-        return strict_json.build(
-            cls, entries, where="The latency table", errors=errors, **document
-        )
+        return strict_json.build(cls, entries, where="The latency table", errors=errors, **document)
 
     def save(self, path: atomic.PathLike) -> None:
         """Writes the table to a JSON file, whole or not at all.
