@@ -1,6 +1,7 @@
 """Shipping: export to LiteRT, proof that the file is right, and measured latency.
 
-Only `export_litert` needs TensorFlow, so it is loaded on first use: timing a file does without.
+Only `export_litert` and `measure_latencies` need TensorFlow, so they are loaded on first use:
+timing a file does without.
 """
 
 import importlib
@@ -17,6 +18,8 @@ from tf_metacompress.deploy.devices import (
     register_device,
     register_device_kind,
 )
+from tf_metacompress.deploy.file_counts import OpCount, TypeCount, WeightZeros
+from tf_metacompress.deploy.file_report import FileReport, inspect_litert
 from tf_metacompress.deploy.handover import BundleReport, bundle_android
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.latency import BenchmarkResult
@@ -30,6 +33,7 @@ from tf_metacompress.deploy.model_metadata import (
 from tf_metacompress.deploy.modes import Mode, ModeOptions, get_mode, mode_names, register_mode
 from tf_metacompress.deploy.parity import OutputParity, ParityReport
 from tf_metacompress.deploy.report import ExportReport
+from tf_metacompress.deploy.side_by_side import CountDifference, SideBySide, compare_files
 from tf_metacompress.deploy.sizes import FileSizes, measure_sizes
 
 __all__ = [
@@ -39,8 +43,10 @@ __all__ = [
     "CArrayReport",
     "ComparedFile",
     "ComparisonResult",
+    "CountDifference",
     "Device",
     "ExportReport",
+    "FileReport",
     "FileSizes",
     "LitertModel",
     "MicroReport",
@@ -48,17 +54,24 @@ __all__ = [
     "ModeOptions",
     "ModelMetadata",
     "Normalization",
+    "OpCount",
     "OutputParity",
     "ParityReport",
     "Runs",
+    "SideBySide",
     "SshDevice",
+    "TypeCount",
+    "WeightZeros",
     "arena_bytes",
     "benchmark",
     "bundle_android",
     "compare",
+    "compare_files",
     "export_c_array",
     "export_litert",
     "get_mode",
+    "inspect_litert",
+    "measure_latencies",
     "measure_micro",
     "measure_sizes",
     "mode_names",
@@ -73,4 +86,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "export_litert":
         return importlib.import_module("tf_metacompress.deploy.export").export_litert
+    if name == "measure_latencies":
+        return importlib.import_module("tf_metacompress.deploy.latency_measuring").measure_latencies
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

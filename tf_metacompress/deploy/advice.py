@@ -1,22 +1,43 @@
 """What to know before deploying a file, in plain words. Each piece of advice is one function."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
+from tf_metacompress.deploy.constants import constants
+from tf_metacompress.deploy.delegation import Delegation
 from tf_metacompress.deploy.flatfile import FlatFile
 from tf_metacompress.deploy.inspection import LayerStorage, float_ops
 from tf_metacompress.deploy.report import ExportReport
 
+
+class Described(Protocol):
+    """What advice on a file goes by that needs no Keras model."""
+
+    @property
+    def mode(self) -> str:
+        """Its export mode."""
+
+    @property
+    def nonzero_share(self) -> float:
+        """Share of weights and biases that are not zero."""
+
+    @property
+    def delegation(self) -> Delegation | None:
+        """How the runtime splits it."""
+
+
 Advice = Callable[[ExportReport, FlatFile], Iterator[str]]
+FileAdvice = Callable[[Described, FlatFile], Iterator[str]]
 
 _MANY_ZEROS = 0.3
 _WIDE_MISS = 0.5
 
 
-def _zeros(report: ExportReport, file: FlatFile) -> Iterator[str]:
+def _zeros(report: Described, file: FlatFile) -> Iterator[str]:
     zeros = 1.0 - report.nonzero_share
-    if zeros < _MANY_ZEROS:
+    if zeros < _MANY_ZEROS or any(tensor.sparse for tensor in constants(file)):
         return
-    if report.mode in ("int8", "int16x8", "mixed"):
+    if report.mode in ("int8", "uint8", "int16x8", "mixed"):
         reason = "sparsity does not speed up integers on this runtime"
     else:
         reason = "the zeros are stored like any weight, so they do not speed it up"
@@ -88,12 +109,12 @@ def _with_errors(entries: Sequence[LayerStorage]) -> str:
     )
 
 
-def _slow_dynamic(report: ExportReport, file: FlatFile) -> Iterator[str]:
+def _slow_dynamic(report: Described, file: FlatFile) -> Iterator[str]:
     if report.mode == "dynamic" and any(op.name == "DEPTHWISE_CONV_2D" for op in file.main.ops):
         yield "Dynamic range is slower than float32 on depthwise convolutions; int8 is faster."
 
 
-def _slow_int16(report: ExportReport, file: FlatFile) -> Iterator[str]:
+def _slow_int16(report: Described, file: FlatFile) -> Iterator[str]:
     made = {index for op in file.main.ops for index in op.outputs}
     if any(file.main.tensors[index].type == "int16" for index in made):
         yield (
@@ -102,14 +123,14 @@ def _slow_int16(report: ExportReport, file: FlatFile) -> Iterator[str]:
         )
 
 
-def _left_float(report: ExportReport, file: FlatFile) -> Iterator[str]:
+def _left_float(report: Described, file: FlatFile) -> Iterator[str]:
     names = float_ops(file) if report.mode in ("int8", "int16x8") else ()
     if names:
         listed = ", ".join(names)
         yield f"These operators stay in float32, as they have no integer kernel: {listed}."
 
 
-def _outside_delegate(report: ExportReport, file: FlatFile) -> Iterator[str]:
+def _outside_delegate(report: Described, file: FlatFile) -> Iterator[str]:
     if report.delegation is not None and report.delegation.ops_outside:
         names = ", ".join(dict.fromkeys(report.delegation.ops_outside))
         yield f"The delegate of this machine leaves these to slower kernels: {names}."
@@ -135,6 +156,15 @@ def _unknown_layers(report: ExportReport, file: FlatFile) -> Iterator[str]:
         names = ", ".join(report.layers_not_found)
         yield f"The kernels of these layers were not recognised in the file: {names}."
 
+
+FILE_ADVICE: tuple[FileAdvice, ...] = (
+    _zeros,
+    _slow_dynamic,
+    _slow_int16,
+    _left_float,
+    _outside_delegate,
+)
+"""Advice that fits any .tflite file."""
 
 _ADVICE: tuple[Advice, ...] = (
     _zeros,

@@ -48,6 +48,14 @@ def stored_values(tensor: TensorInfo) -> np.ndarray | None:
     return np.frombuffer(tensor.data.tobytes(), dtype, count).reshape(tensor.shape)
 
 
+def sparse_values(tensor: TensorInfo) -> np.ndarray | None:
+    """Gives the values that a constant in the sparse encoding lists; None for a packed type."""
+    if tensor.type not in _DTYPES:
+        return None
+    dtype = np.dtype(_DTYPES[tensor.type])
+    return np.frombuffer(tensor.data.tobytes(), dtype, len(tensor.data) // dtype.itemsize)
+
+
 def over_channels(values: np.ndarray, tensor: TensorInfo) -> np.ndarray:
     """Shapes one value, or one a channel, so that it broadcasts over the tensor."""
     shape = [1] * len(tensor.shape)

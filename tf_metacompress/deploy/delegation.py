@@ -17,10 +17,12 @@ class Delegation(Record):
     Attributes:
         partitions: Parts of the graph that a delegate runs.
         ops_outside: Names of the operators that no delegate runs, in order.
+        ops_inside: Names of those that one runs, in order; empty where a tool does not tell.
     """
 
     partitions: int
     ops_outside: tuple[str, ...]
+    ops_inside: tuple[str, ...] = ()
 
 
 def read_delegation(model: LitertModel) -> Delegation | None:
@@ -49,9 +51,11 @@ def delegation_of(details: Sequence[Mapping[str, Any]] | None) -> Delegation | N
     parts = [op for op in details if op["op_name"] == _DELEGATE]
     ops = [op for op in details if op["op_name"] != _DELEGATE]
     inside = {index for part in parts for index in _covered(part, ops)}
+    names = {taken: [] for taken in (True, False)}
+    for index, op in enumerate(ops):
+        names[index in inside].append(op["op_name"])
     return Delegation(
-        partitions=len(parts),
-        ops_outside=tuple(op["op_name"] for index, op in enumerate(ops) if index not in inside),
+        partitions=len(parts), ops_outside=tuple(names[False]), ops_inside=tuple(names[True])
     )
 
 

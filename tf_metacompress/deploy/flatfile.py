@@ -5,6 +5,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+_BITS = {
+    "float64": 64, "float32": 32, "float16": 16, "bfloat16": 16, "int64": 64, "uint64": 64,
+    "int32": 32, "uint32": 32, "int16": 16, "uint16": 16, "int8": 8, "uint8": 8, "bool": 8,
+    "float8_e4m3fn": 8, "float8_e5m2": 8, "int4": 4, "uint4": 4, "int2": 2,
+    "complex64": 64, "complex128": 128,
+}  # fmt: skip
+
+
+def type_bits(kind: str) -> int | None:
+    """Gives the bits of a value of a stored type, None for one without a size (strings)."""
+    return _BITS.get(kind)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo:
@@ -72,12 +84,16 @@ class FlatFile:
         subgraphs: Its subgraphs; the first is the one that runs.
         input_names: Name to tensor index, from the signature, else from the tensors.
         output_names: Name to tensor index, likewise.
+        description: What its maker wrote into it.
+        metadata_names: Names of its metadata entries.
     """
 
     data: bytes = field(repr=False)
     subgraphs: tuple[Subgraph, ...]
     input_names: Mapping[str, int]
     output_names: Mapping[str, int]
+    description: str = ""
+    metadata_names: tuple[str, ...] = ()
 
     @property
     def main(self) -> Subgraph:

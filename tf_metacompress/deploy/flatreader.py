@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tf_metacompress.deploy.flatfile import FlatFile, OpInfo, Subgraph, TensorInfo
+from tf_metacompress.deploy.flatfile import FlatFile, OpInfo, Subgraph, TensorInfo, type_bits
 from tf_metacompress.errors import CorruptFileError
 
 IDENTIFIER = b"TFL3"
@@ -39,11 +39,6 @@ def _names(enum: type) -> dict[int, str]:
 
 _TYPE_NAMES = _names(schema.TensorType)
 _OP_NAMES = _names(schema.BuiltinOperator)
-_BITS = {
-    "FLOAT64": 64, "FLOAT32": 32, "FLOAT16": 16, "BFLOAT16": 16, "INT64": 64, "UINT64": 64,
-    "INT32": 32, "UINT32": 32, "INT16": 16, "UINT16": 16, "INT8": 8, "UINT8": 8, "BOOL": 8,
-    "INT4": 4, "UINT4": 4, "INT2": 2,
-}  # fmt: skip
 
 
 def read_flatfile(data: bytes, source: str = "model") -> FlatFile:
@@ -137,8 +132,8 @@ class _Reader:
     def file(self) -> FlatFile:
         model = self.model
         _require(model.Version() == _SUPPORTED_VERSION, f"schema version {model.Version()}")
-        for index in range(self.charge(model.MetadataLength())):
-            self.text(model.Metadata(index).Name())
+        entries = range(self.charge(model.MetadataLength()))
+        metadata_names = tuple(self.text(model.Metadata(index).Name()) for index in entries)
         codes = range(self.charge(model.OperatorCodesLength()))
         self.codes = [self.code(model.OperatorCodes(index)) for index in codes]
         count = self.charge(model.SubgraphsLength())
@@ -146,7 +141,12 @@ class _Reader:
         subgraphs = tuple(self.subgraph(model.Subgraphs(index)) for index in range(count))
         inputs, outputs = self.signature(subgraphs[0])
         return FlatFile(
-            data=self.data, subgraphs=subgraphs, input_names=inputs, output_names=outputs
+            data=self.data,
+            subgraphs=subgraphs,
+            input_names=inputs,
+            output_names=outputs,
+            description=self.text(model.Description()),
+            metadata_names=metadata_names,
         )
 
     def subgraph(self, graph: schema.SubGraph) -> Subgraph:
@@ -187,8 +187,9 @@ class _Reader:
         _require(kind is not None, f"tensor {index} has the unknown type {tensor.Type()}")
         data = self.buffer(tensor.Buffer())
         sparse = tensor.Sparsity() is not None
-        if len(data) and kind in _BITS and not sparse:
-            needed = -(-math.prod(shape) * _BITS[kind] // 8)
+        bits = type_bits(kind.lower())
+        if len(data) and bits and not sparse:
+            needed = -(-math.prod(shape) * bits // 8)
             _require(len(data) >= needed, f"tensor {index} has {len(data)} of {needed} bytes")
         scales, zero_points, axis = self.quantization(tensor.Quantization(), shape)
         return TensorInfo(

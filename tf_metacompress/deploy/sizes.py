@@ -1,12 +1,19 @@
 """The four sizes of a .tflite file: what is downloaded, stored, constant and not zero."""
 
 import gzip
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from tf_metacompress.deploy.constants import constants, is_weight, over_channels, stored_values
-from tf_metacompress.deploy.flatfile import FlatFile, TensorInfo
+from tf_metacompress.deploy.constants import (
+    constants,
+    is_weight,
+    over_channels,
+    sparse_values,
+    stored_values,
+)
+from tf_metacompress.deploy.flatfile import FlatFile, TensorInfo, type_bits
 from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.records import Record
 
@@ -21,12 +28,14 @@ class FileSizes(Record):
         constant_bytes: Constants within the file; the rest is structure.
         nonzero_share: Share of weights and biases that are not zero, in [0, 1]; 1 for a file
             without any.
+        nonzero_bytes: Bytes that those take in their stored types.
     """
 
     file_bytes: int
     gzip_bytes: int
     constant_bytes: int
     nonzero_share: float
+    nonzero_bytes: int
 
 
 def nonzero_count(tensor: TensorInfo) -> tuple[int, int]:
@@ -38,6 +47,10 @@ def nonzero_count(tensor: TensorInfo) -> tuple[int, int]:
     Returns:
         Non-zero values, and all values; (0, 0) when the constant has no plain array.
     """
+    if tensor.sparse:
+        listed, total = sparse_values(tensor), math.prod(tensor.shape)
+        nonzero = 0 if listed is None else int(np.count_nonzero(listed))
+        return (nonzero, total) if 0 < nonzero <= total else (0, 0)
     stored = stored_values(tensor)
     if stored is None:
         return 0, 0
@@ -64,11 +77,17 @@ def measure_sizes(data: bytes | FlatFile) -> FileSizes:
     """
     file = data if isinstance(data, FlatFile) else read_flatfile(data)
     held = constants(file)
-    counts = [nonzero_count(tensor) for tensor in held if is_weight(tensor)]
+    weights = [tensor for tensor in held if is_weight(tensor)]
+    counts = [nonzero_count(tensor) for tensor in weights]
     total = sum(count for _, count in counts)
+    bits = sum(
+        count * (type_bits(tensor.type) or 0)
+        for tensor, (count, _) in zip(weights, counts, strict=True)
+    )
     return FileSizes(
         file_bytes=len(file.data),
         gzip_bytes=gzip_size(file.data),
         constant_bytes=sum(len(tensor.data) for tensor in held),
         nonzero_share=sum(nonzero for nonzero, _ in counts) / total if total else 1.0,
+        nonzero_bytes=-(-bits // 8),
     )
