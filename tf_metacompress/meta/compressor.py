@@ -1,6 +1,7 @@
 """`MetaCompressor`: proposes policies, adapts to a task, learns from many."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tf_metacompress.meta.explanation import Explanation
 from tf_metacompress.meta.features import NUM_FEATURES
 from tf_metacompress.meta.inner_loop import InnerLoop
 from tf_metacompress.meta.learning import LearnsFromTasks
+from tf_metacompress.meta.narrowing import narrow_to_latency
 from tf_metacompress.meta.policy_origin import budget_provenance
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
 from tf_metacompress.meta.problem_checks import check_actions
@@ -104,7 +106,8 @@ class MetaCompressor(LearnsFromTasks):
             device: Name of a device, or a profile.
             support: Inputs and labels, some hundred, on which the loss of the model tells how much
                 each layer matters; None to judge by the weights alone, in seconds.
-            latency: A `LatencyTable`, needed for a budget in milliseconds.
+            latency: A `LatencyTable`, needed for a budget in milliseconds. Where no bits meet it,
+                whole channels go (`pattern="channel"`), chosen by the prior.
 
         Returns:
             The policy of least predicted damage within the budget.
@@ -113,6 +116,22 @@ class MetaCompressor(LearnsFromTasks):
             InfeasibleBudgetError: When no policy fits, with the smallest reachable.
             UnsupportedModelError: When the model has nothing to compress.
         """
+        narrow = narrow_to_latency(model, budget, device, latency, self.actions)
+        if narrow is not None:
+            given = {"support": support, "latency": narrow.latency}
+            proposer = self._with_actions(narrow.actions)
+            return narrow.policy(proposer._choose(narrow.model, narrow.budget, device, **given))
+        return self._choose(model, budget, device, support=support, latency=latency)
+
+    def _choose(
+        self,
+        model: keras.Model,
+        budget: Budget,
+        device: str | DeviceProfile,
+        *,
+        support: ArrayPair | None,
+        latency: LatencyTable | None,
+    ) -> Policy:
         if support is None:
             problem = make_problem(model, budget, device, actions=self.actions, latency=latency)
         else:
@@ -169,7 +188,23 @@ class MetaCompressor(LearnsFromTasks):
                 model's loss on them is not finite.
             NonFiniteLossError: When the loss becomes infinite or NaN on the way.
         """
-        return adapt_to_task(self, task, inner_steps)
+        given = (task.model, task.budget, task.device, task.latency)
+        narrow = narrow_to_latency(*given, self.actions)
+        if narrow is None:
+            return adapt_to_task(self, task, inner_steps)
+        smaller = {"model": narrow.model, "budget": narrow.budget, "latency": narrow.latency}
+        proposer = self._with_actions(narrow.actions)
+        adaptation = adapt_to_task(proposer, replace(task, **smaller), inner_steps)
+        return replace(
+            adaptation,
+            policy=narrow.policy(adaptation.policy),
+            compressor=self.with_phi(adaptation.compressor.phi),
+        )
+
+    def _with_actions(self, actions: tuple[Action, ...]) -> "MetaCompressor":
+        other = self.with_phi(self.phi)
+        other.actions = actions
+        return other
 
     def with_phi(self, phi: Sequence[tf.Tensor]) -> "MetaCompressor":
         """Gives a compressor like this one with other weights of Φ, and without a card."""
