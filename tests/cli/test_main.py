@@ -64,6 +64,7 @@ def test_every_command_has_help_with_an_example_that_parses(capsys, name):
     values, positional = COMMANDS[name].parse(example[2:])
     COMMANDS[name].check(values)
     assert len(positional) == len(COMMANDS[name].arguments)
+    assert "  --json " in out
     assert max(map(len, out.splitlines())) <= 110
 
 
@@ -117,6 +118,9 @@ def test_the_version_is_told(capsys):
         (["export", "m.keras", "--tolerance=-1"], "--tolerance"),
         (["benchmark", "a.tflite", "b.tflite"], "benchmark takes FILE.tflite"),
         (["benchmark", "a.tflite", "--num-runs=0"], "--num-runs"),
+        (["inspect"], "inspect takes FILE.tflite"),
+        (["compare", "a.tflite"], "compare takes A.tflite B.tflite"),
+        (["compare", "a.tflite", "b.tflite", "--num-blocks=2"], "--num-blocks"),
         (["benchmark", "a.tflite", "--against=b.tflite", "--device=phone"], "this machine only"),
     ],
 )

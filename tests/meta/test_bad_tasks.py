@@ -99,7 +99,7 @@ class Diverging:
 
     theta: tuple = (tf.constant([1.0]),)
 
-    def full_support(self):
+    def inner_support(self):
         return tf.zeros([2, 1]), tf.zeros([2])
 
     def loss(self, groups, x, y):

@@ -106,17 +106,22 @@ def _by_bits(actions: Sequence[Action]) -> Iterator[list[int]]:
 
 
 def measured_damage(
-    bench: Bench, actions: Sequence[Action], num_anchors: int = _ANCHORS
+    bench: Bench,
+    actions: Sequence[Action],
+    num_anchors: int = _ANCHORS,
+    guide: np.ndarray | None = None,
 ) -> np.ndarray:
     """Measures the rise of the loss when one layer alone is compressed, without fine-tuning.
 
     A few sparsities of each width are measured; between them the damage is interpolated over the
-    logarithm of the kept share.
+    logarithm of the kept share, or over a guess.
 
     Args:
         bench: The model on a batch.
         actions: What may be done to a layer, pattern "unstructured".
         num_anchors: Sparsities of each width that are measured.
+        guide: Damage as it is guessed, shape (layers, actions), rising with the sparsity; between
+            two measurements the damage rises as it does.
 
     Returns:
         Float64 (layers, actions), not negative, not falling in the sparsity.
@@ -128,8 +133,7 @@ def measured_damage(
     for rows in _by_bits(actions):
         steps = np.linspace(0, len(rows) - 1, min(num_anchors, len(rows))).round().astype(int)
         anchors = [rows[step] for step in steps]
-        kept = [-np.log1p(-actions[i].sparsity) for i in rows]
-        known = [-np.log1p(-actions[i].sparsity) for i in anchors]
+        removed = -np.log1p([-action.sparsity for action in actions])
         for row in range(len(plain)):
             losses = [
                 float(loss([*plain[:row], bench.compressed(row, actions[i]), *plain[row + 1 :]]))
@@ -137,7 +141,8 @@ def measured_damage(
             ]
             rises = np.maximum(np.nan_to_num(np.array(losses) - base, nan=np.inf), 0.0)
             rising = np.maximum.accumulate(np.minimum(rises, 1e6))
-            damage[row, rows] = np.interp(kept, known, rising)
+            over = removed if guide is None else guide[row]
+            damage[row, rows] = np.interp(over[rows], over[anchors], rising)
     return damage
 
 

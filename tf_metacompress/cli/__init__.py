@@ -1,4 +1,4 @@
-"""The command line: `tf-metacompress demo | compress | export | benchmark`."""
+"""The command line: `tf-metacompress demo | compress | export | inspect | benchmark | …`."""
 
 from tf_metacompress.cli.main import main
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tf_metacompress.cli.command import Command, UsageError
+from tf_metacompress.cli.command import Command, Result, UsageError
 
 _HOST = "host"
 # Flags of one kind of device, and what that kind is called.
@@ -35,7 +35,6 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "against", "", "Another file, run in turns with it; gives the ratio.", flag_values=values
     )
-    flags.DEFINE_bool("json", False, "Print the result as JSON.", flag_values=values)
 
 
 def _check(values: flags.FlagValues) -> None:
@@ -47,26 +46,24 @@ def _check(values: flags.FlagValues) -> None:
             raise UsageError(f"--{flag} goes with --device={kind}, not {values.device!r}.")
 
 
-def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
+def _run(values: flags.FlagValues, positional: Sequence[str]) -> Result:
     from tf_metacompress.deploy import benchmark, compare
     from tf_metacompress.deploy.devices import get_device
 
     if values.against:
-        result = compare(
+        return compare(
             [values.against, positional[0]],
             num_threads=values.num_threads,
             runs_per_block=values.num_runs,
         )
-    else:
-        settings = {name: values[name].value for name in _OF_KIND if values[name].value}
-        result = benchmark(
-            positional[0],
-            device=get_device(values.device, **settings),
-            num_threads=values.num_threads,
-            num_runs=values.num_runs,
-            num_warmup=values.num_warmup,
-        )
-    print(result.to_json() if values.json else result)
+    settings = {name: values[name].value for name in _OF_KIND if values[name].value}
+    return benchmark(
+        positional[0],
+        device=get_device(values.device, **settings),
+        num_threads=values.num_threads,
+        num_runs=values.num_runs,
+        num_warmup=values.num_warmup,
+    )
 
 
 BENCHMARK = Command(

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 
 from absl import flags
 
-from tf_metacompress.cli.command import Command, UsageError
+from tf_metacompress.cli.command import Command, Result, UsageError
 from tf_metacompress.errors import invalid
 
 
@@ -36,7 +36,6 @@ def _define(values: flags.FlagValues) -> None:
     told = "What benchmark --json printed; may be repeated."
     flags.DEFINE_multi_string("benchmark", None, told, flag_values=values)
     values["benchmark"].help = told
-    flags.DEFINE_bool("json", False, "Print the report as JSON.", flag_values=values)
 
 
 def _check(values: flags.FlagValues) -> None:
@@ -54,11 +53,11 @@ def _numbers(name: str, words: Sequence[str]) -> tuple[float, ...]:
         raise UsageError(f"--{name} takes numbers. Received: {','.join(words)}.") from error
 
 
-def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
+def _run(values: flags.FlagValues, positional: Sequence[str]) -> Result:
     from tf_metacompress.deploy import ModelMetadata, bundle_android, read_metadata
 
     said = read_metadata(positional[0]) or ModelMetadata()
-    report = bundle_android(
+    return bundle_android(
         positional[0],
         values.out,
         metadata=replace(said, **_changes(values, positional[0])),
@@ -66,7 +65,6 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
         sample=_sample(values.sample, positional[0]) if values.sample else None,
         benchmarks=values.benchmark or (),
     )
-    print(report.to_json() if values.json else report)
 
 
 def _changes(values: flags.FlagValues, model: str) -> dict[str, Any]:

@@ -3,13 +3,24 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from absl import flags
 
 from tf_metacompress.errors import did_you_mean
 
-Run = Callable[[flags.FlagValues, Sequence[str]], None]
+
+class Result(Protocol):
+    """What a command gives: printed as text, or as JSON with --json."""
+
+    def to_json(self) -> str:
+        """Gives it as JSON."""
+
+
+Run = Callable[[flags.FlagValues, Sequence[str]], Result | None]
 Check = Callable[[flags.FlagValues], None]
+MORE = "…"
+"""As the last of the positional arguments: any number of them may follow."""
 
 _FLAG = re.compile(r"--[a-z0-9]+(_[a-z0-9]+)+")
 _COLUMN = 18
@@ -30,10 +41,11 @@ class Command:
     Attributes:
         name: The word that calls it.
         summary: What it does, in a line.
-        arguments: Names of its positional arguments.
+        arguments: Names of its positional arguments, `MORE` last if more may follow.
         example: A call that works.
         define: Defines its flags.
-        run: Runs it with parsed flags and positional arguments.
+        run: Runs it with parsed flags and positional arguments, and gives its result, which is
+            printed. What it prints itself goes to stderr with --json.
         check: Raises `UsageError` for flags that do not go together or are out of range; quick, as
             it runs before anything heavy is imported.
     """
@@ -68,6 +80,9 @@ class Command:
             "Show the traceback of an error, and all that TensorFlow prints.",
             flag_values=values,
         )
+        flags.DEFINE_bool(
+            "json", False, "Print the result as JSON, and nothing else.", flag_values=values
+        )
         self.define(values)
         return values
 
@@ -94,7 +109,10 @@ class Command:
             raise UsageError(f"There is no flag {given}. {hint}".rstrip()) from error
         except flags.Error as error:
             raise UsageError(_dashed(str(error)).rstrip(".") + ".") from error
-        if len(positional) != len(self.arguments):
+        fits = len(positional) == len(self.arguments)
+        if self.arguments[-1:] == (MORE,):
+            fits = len(positional) >= len(self.arguments) - 1
+        if not fits:
             wanted = " ".join(self.arguments) or "no arguments"
             raise UsageError(f"{self.name} takes {wanted}. Received: {positional}.")
         return values, positional

@@ -6,9 +6,9 @@ from functools import partial
 from absl import flags
 
 from tf_metacompress.cli.checks import check_folder, check_target
-from tf_metacompress.cli.command import Command, UsageError
+from tf_metacompress.cli.command import Command, Result, UsageError
 from tf_metacompress.cli.data import check_data, chosen_data, define_data
-from tf_metacompress.cli.jobs import define_quiet, show_outcome
+from tf_metacompress.cli.jobs import define_quiet, finish
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -38,7 +38,7 @@ def _check(values: flags.FlagValues) -> None:
     check_data(values)
 
 
-def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
+def _run(values: flags.FlagValues, positional: Sequence[str]) -> Result:
     check_folder(values.out)
     from tf_metacompress.pipeline import JobSettings, compress_file
 
@@ -51,8 +51,7 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
         policy=values.policy,
     )
     job = partial(compress_file, positional[0], chosen_data(values), values.out, settings)
-    show_outcome(job, values.quiet)
-    print(f"\nWritten: {values.out}/model_int8.tflite, policy.json, policy.png, report.json, …")
+    return finish(job, values.out, values.quiet)
 
 
 COMPRESS = Command(

@@ -6,9 +6,9 @@ from functools import partial
 from absl import flags
 
 from tf_metacompress.cli.checks import check_folder, check_target
-from tf_metacompress.cli.command import Command
+from tf_metacompress.cli.command import Command, Result
 from tf_metacompress.cli.data import check_data, chosen_data, define_data
-from tf_metacompress.cli.jobs import define_quiet, show_outcome
+from tf_metacompress.cli.jobs import define_quiet, finish
 
 _STEPS = {"train_steps": "that train the model", "tuning_steps": "of fine-tuning"}
 
@@ -37,7 +37,7 @@ def _check(values: flags.FlagValues) -> None:
     check_data(values)
 
 
-def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
+def _run(values: flags.FlagValues, positional: Sequence[str]) -> Result:
     check_folder(values.out)
     from tf_metacompress.pipeline import DemoSettings, run_demo
 
@@ -45,8 +45,8 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
     settings = DemoSettings(
         size_ratio=values.size_ratio, device=values.device, seed=values.seed, **steps
     )
-    show_outcome(partial(run_demo, chosen_data(values), values.out, settings), values.quiet)
-    print(f"\nWritten: {values.out}/model_int8.tflite, policy.json, policy.png, report.json, …")
+    job = partial(run_demo, chosen_data(values), values.out, settings)
+    return finish(job, values.out, values.quiet)
 
 
 DEMO = Command(

@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from tf_metacompress.atomic import check_writable
-from tf_metacompress.cli.command import Command, UsageError
+from tf_metacompress.cli.command import Command, Result, UsageError
 from tf_metacompress.cli.data import check_data, chosen_data, define_data
 
 MODES = ("float32", "float16", "dynamic", "int8", "int16x8", "mixed")
@@ -29,7 +29,6 @@ def _define(values: flags.FlagValues) -> None:
         "tolerance", None, "Largest accepted relative error against Keras.", flag_values=values
     )
     flags.DEFINE_string("out", "", "File to write; empty: beside the model.", flag_values=values)
-    flags.DEFINE_bool("json", False, "Print the report as JSON.", flag_values=values)
 
 
 def _wants_data(values: flags.FlagValues) -> bool:
@@ -47,7 +46,7 @@ def _check(values: flags.FlagValues) -> None:
         check_data(values)
 
 
-def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
+def _run(values: flags.FlagValues, positional: Sequence[str]) -> Result:
     path = values.out or str(Path(positional[0]).with_suffix(".tflite"))
     check_writable(path)
     from tf_metacompress.deploy import export_litert
@@ -55,7 +54,7 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
     from tf_metacompress.policy import Policy
 
     model = load_model(positional[0])
-    report = export_litert(
+    return export_litert(
         model,
         path,
         mode=values.mode,
@@ -64,7 +63,6 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
         tolerance=values.tolerance,
         policy=Policy.load(values.policy) if values.policy else None,
     )
-    print(report.to_json() if values.json else report)
 
 
 EXPORT = Command(

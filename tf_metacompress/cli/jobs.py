@@ -1,6 +1,8 @@
 """What the commands that write a folder share: stage lines, and the closing words."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -19,12 +21,36 @@ def define_quiet(values: flags.FlagValues) -> None:
     )
 
 
-def show_outcome(run: Callable[..., Any], quiet: bool) -> None:
-    """Runs a job and prints its outcome, also when its file fails the parity gate.
+@dataclass(frozen=True)
+class Written:
+    """A folder that a command wrote.
+
+    Attributes:
+        text: What to say of it.
+        report: Its JSON file that tells all.
+    """
+
+    text: str
+    report: Path
+
+    def __str__(self) -> str:
+        return self.text
+
+    def to_json(self) -> str:
+        """Gives the content of the JSON file."""
+        return self.report.read_text("utf-8").strip()
+
+
+def finish(run: Callable[..., Any], out: str, quiet: bool) -> Written:
+    """Runs a job that writes a folder; prints its outcome if its file fails the parity gate.
 
     Args:
         run: Takes `announce` and `quiet`, gives an `Outcome`.
+        out: The folder.
         quiet: Whether to keep silent before.
+
+    Returns:
+        What it wrote.
 
     Raises:
         ParityError: As the job raised it.
@@ -37,7 +63,9 @@ def show_outcome(run: Callable[..., Any], quiet: bool) -> None:
         if isinstance(error.report, Outcome):
             print(f"\n{format_outcome(error.report)}\n", flush=True)
         raise
-    print(f"\n{format_outcome(outcome)}")
+    names = f"{out}/model_int8.tflite, policy.json, policy.png, report.json, …"
+    text = f"\n{format_outcome(outcome)}\n\nWritten: {names}"
+    return Written(text, Path(out) / "report.json")
 
 
 def announcer(quiet: bool) -> Callable[[str], None]:

@@ -4,21 +4,25 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
+
+from absl import flags
 
 from tf_metacompress.cli.benchmark import BENCHMARK
 from tf_metacompress.cli.bundle import BUNDLE
 from tf_metacompress.cli.command import Command, UsageError
+from tf_metacompress.cli.compare import COMPARE
 from tf_metacompress.cli.compress import COMPRESS
 from tf_metacompress.cli.demo import DEMO
 from tf_metacompress.cli.export import EXPORT
+from tf_metacompress.cli.inspect_file import INSPECT
 from tf_metacompress.cli.interrupt import insistent_interrupts
 from tf_metacompress.cli.meta_train import META_TRAIN
 from tf_metacompress.cli.noise import known_noise_held_back
 from tf_metacompress.errors import MetacompressError, did_you_mean
 
 COMMANDS: dict[str, Command] = {
-    c.name: c for c in (DEMO, COMPRESS, EXPORT, BENCHMARK, BUNDLE, META_TRAIN)
+    c.name: c for c in (DEMO, COMPRESS, EXPORT, INSPECT, BENCHMARK, COMPARE, BUNDLE, META_TRAIN)
 }
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _HELP = ("-h", "--help", "help")
@@ -74,8 +78,7 @@ def _run(command: Command, words: Sequence[str], own_process: bool) -> int:
                 stack.enter_context(insistent_interrupts())
             if own_process and not verbose:
                 stack.enter_context(known_noise_held_back())
-            command.run(values, positional)
-            sys.stdout.flush()
+            _show(command, values, positional)
     except UsageError as error:
         return _complain(f"{error} See tf-metacompress {command.name} --help.", USAGE)
     except KeyboardInterrupt:
@@ -91,6 +94,18 @@ def _run(command: Command, words: Sequence[str], own_process: bool) -> int:
             traceback.print_exc()
         return _complain(_one_line(error, verbose), FAILED)
     return OK
+
+
+def _show(command: Command, values: flags.FlagValues, positional: Sequence[str]) -> None:
+    """Prints the result; with --json what else is printed on the way goes to stderr."""
+    if values.json:
+        with redirect_stdout(sys.stderr):
+            result = command.run(values, positional)
+    else:
+        result = command.run(values, positional)
+    if result is not None:
+        print(result.to_json() if values.json else result)
+    sys.stdout.flush()
 
 
 def _one_line(error: Exception, verbose: bool) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from absl import flags
 
 from tf_metacompress.cli.checks import check_folder
-from tf_metacompress.cli.command import Command, UsageError
-from tf_metacompress.cli.jobs import announcer, define_quiet
+from tf_metacompress.cli.command import Command, Result, UsageError
+from tf_metacompress.cli.jobs import Written, announcer, define_quiet
 
 BACKENDS = ("loky", "ray")
 KEPT_FOR_JUDGING = ("fashion_mnist",)
@@ -68,7 +68,7 @@ def _command(values: flags.FlagValues) -> str:
     return shlex.join(["tf-metacompress", "meta-train", *words, "--out=DIR"])
 
 
-def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
+def _run(values: flags.FlagValues, positional: Sequence[str]) -> Result:
     check_folder(values.out)
     from tf_metacompress.pipeline import MetaTrainSettings, meta_train
     from tf_metacompress.pipeline.zoo import check_files, meta_train_sources
@@ -93,7 +93,8 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> None:
         announce=say,
         quiet=values.quiet,
     )
-    print(f"Written: {values.out}/phi.npz, card.json, card.md, history.json")
+    text = f"Written: {values.out}/phi.npz, card.json, card.md, history.json"
+    return Written(text, Path(values.out) / "card.json")
 
 
 META_TRAIN = Command(

@@ -37,7 +37,7 @@ class Adaptation:
 def descend_on_support(
     prepared: PreparedTask, loop: InnerLoop, phi: Tensors, inner_steps: int
 ) -> tuple[Groups, tuple[float, ...]]:
-    """Takes inner steps on the whole support set, one compiled step at a time.
+    """Takes inner steps on the support set, one compiled step at a time.
 
     Args:
         prepared: The task.
@@ -51,7 +51,7 @@ def descend_on_support(
     Raises:
         NonFiniteLossError: When the loss is not finite.
     """
-    x, y = prepared.full_support()
+    x, y = prepared.inner_support()
     one = replace(loop, inner_steps=1, first_order=True)
 
     @tf.function

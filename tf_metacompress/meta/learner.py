@@ -24,7 +24,8 @@ from tf_metacompress.policy import Action
 from tf_metacompress.tasks import Task
 from tf_metacompress.typing import ArrayPair
 
-_LARGEST_SUPPORT = 512
+_SMALLEST_SUPPORT, _LARGEST_SUPPORT = 64, 512
+_MOST_MACS = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +89,16 @@ class PreparedTask:
         """Support inputs and labels, at most 512 of them, evenly spaced."""
         return self._examples(self.task.support)
 
-    def _examples(self, pair: ArrayPair) -> tuple[tf.Tensor, tf.Tensor]:
+    def inner_support(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same for an inner step of `adapt`, fewer of a large model: a step takes seconds."""
+        count = self.problem.num_examples(_MOST_MACS, _SMALLEST_SUPPORT, _LARGEST_SUPPORT)
+        return self._examples(self.task.support, count)
+
+    def _examples(
+        self, pair: ArrayPair, count: int = _LARGEST_SUPPORT
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         x, y = pair
-        keep = np.linspace(0, len(x) - 1, min(len(x), _LARGEST_SUPPORT)).astype(int)
+        keep = np.linspace(0, len(x) - 1, min(len(x), count)).astype(int)
         return _tensors(x[keep], y[keep], self.theta[0].dtype)
 
     def halves(self) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:

@@ -64,6 +64,20 @@ class Problem:
         """Index of the resource whose limit is the smallest share of what could be spent."""
         return _tightest(self.table, self.limits)
 
+    def num_examples(self, most_macs: float, fewest: int, most: int) -> int:
+        """Says on how many examples a pass over the model stays within some work.
+
+        Args:
+            most_macs: Multiply-accumulates of the pass.
+            fewest: Examples of a model however large.
+            most: Examples of a model however small.
+
+        Returns:
+            A number in [fewest, most].
+        """
+        macs = max(sum(info.macs for info in self.infos), 1)
+        return int(np.clip(most_macs / macs, fewest, most))
+
     def relaxed_cost(self) -> np.ndarray:
         """Cost in the tightest resource as a share of what its budget leaves to choose."""
         resource = self.tightest

@@ -8,8 +8,8 @@ import numpy as np
 from tf_metacompress.baselines.layer_damage import Bench, measured_damage
 
 _FEWEST_EXAMPLES, _NUM_EXAMPLES, _NUM_ANCHORS = 16, 128, 4
-_MOST_MACS = 2e11
-"""Of all passes that measure the sensitivity: ten seconds of one core."""
+_MOST_MACS = 6e10
+"""Of all passes that measure the sensitivity: seconds of one core."""
 _SMALLEST_SHARE = 1e-4
 
 
@@ -44,12 +44,11 @@ def _sensitivity(prepared: Any) -> np.ndarray:
     problem = prepared.problem
     widths = {action.weight_bits for action in problem.table.actions}
     passes = len(problem.infos) * len(widths) * _NUM_ANCHORS
-    macs = max(sum(info.macs for info in problem.infos), 1)
-    count = int(np.clip(_MOST_MACS / (macs * passes), _FEWEST_EXAMPLES, _NUM_EXAMPLES))
+    count = problem.num_examples(_MOST_MACS / passes, _FEWEST_EXAMPLES, _NUM_EXAMPLES)
     x, y = (part[:count] for part in prepared.task.support)
     bench = Bench(
         prepared.task.model, problem.infos, (x, y), prepared.relaxed.loss, problem.kernels
     )
-    rise = measured_damage(bench, problem.table.actions, _NUM_ANCHORS)
+    rise = measured_damage(bench, problem.table.actions, _NUM_ANCHORS, problem.prior)
     largest = float(rise.max())
     return np.maximum(rise / (largest if largest > 0.0 else 1.0), _SMALLEST_SHARE)

@@ -85,8 +85,7 @@ class Trial:
         self._support, self._query = prepared.halves()
         self._momenta = momenta(prepared.task.model)
         self._seed = seed
-        macs = max(sum(info.macs for info in prepared.problem.infos), 1)
-        fitting = int(np.clip(_MOST_MACS / macs, _SMALLEST_BATCH, _BATCH_SIZE))
+        fitting = prepared.problem.num_examples(_MOST_MACS, _SMALLEST_BATCH, _BATCH_SIZE)
         self._batch_size = min(fitting, len(self._support[0]))
         self._step = tf.function(self._eager_step, reduce_retracing=True)
         self._judge = tf.function(self._eager_judge, reduce_retracing=True)

@@ -13,7 +13,7 @@ META_TRAIN_FAMILIES: tuple[str, ...] = tuple(f for f in FAMILIES if f not in MET
 META_TEST_SOURCES: tuple[str, ...] = ("fashion_mnist",)
 META_TEST_RATIOS: tuple[float, ...] = (0.25, 0.10, 0.05, 0.03)
 SMALLEST_RATIO, LARGEST_RATIO = 0.02, 0.5
-HARD = 4.0
+HARD = 3.0
 """Most that a ratio to train on is, as a multiple of the smallest that can be reached."""
 KEPT_APART = 0.02
 """Least relative distance of a ratio to train on from every ratio to judge on."""
