@@ -256,7 +256,7 @@ def metadata_of(data: bytes) -> ModelMetadata | None:
         return None
     try:
         return ModelMetadata.from_dict(json.loads(content.decode()))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = error if isinstance(error, CorruptFileError) else "not JSON"
         raise CorruptFileError(f"The file's {METADATA_ENTRY} is damaged: {reason}") from error
 
@@ -274,7 +274,8 @@ def read_metadata(path: PathLike) -> ModelMetadata | None:
         CorruptFileError: If it is not a .tflite file or its metadata are damaged.
         InvalidArgumentError: If there is no such file.
     """
-    return metadata_of(read_model_file(path))
+    data = read_flatfile(read_model_file(path), str(path)).data
+    return metadata_of(data)
 
 
 def write_metadata(path: PathLike, metadata: ModelMetadata) -> None:
@@ -289,4 +290,5 @@ def write_metadata(path: PathLike, metadata: ModelMetadata) -> None:
         InvalidArgumentError: If there is no such file, it cannot be written, or the metadata do not
             fit its inputs and outputs.
     """
-    write_bytes(path, with_metadata(read_model_file(path), metadata))
+    data = read_flatfile(read_model_file(path), str(path)).data
+    write_bytes(path, with_metadata(data, metadata))

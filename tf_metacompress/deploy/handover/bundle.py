@@ -100,7 +100,7 @@ def bundle_android(
     folder = check_new_folder(out)
     if metadata is not None and not isinstance(metadata, ModelMetadata):
         raise wrong_type("`metadata` must be a ModelMetadata.", metadata=metadata)
-    data = read_model_file(path)
+    data = read_flatfile(read_model_file(path), str(path)).data
     subject = _subject(data, metadata, package, Path(path).stem)
     hashes = {_sha256(data), subject.sha256, _sha256(without_entry(data, METADATA_ENTRY))}
     latencies = [read_latency(file, hashes) for file in benchmarks]

@@ -4,11 +4,11 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tf_metacompress.atomic import PathLike
-from tf_metacompress.deploy.interpreter import read_model_file
-from tf_metacompress.errors import CorruptFileError, invalid
+from tf_metacompress.errors import CorruptFileError, invalid, wrong_type
 
 _KINDS_OF_DEVICES = ("android", "ssh")
 _ARM = ("arm", "aarch64")
@@ -75,12 +75,12 @@ def read_latency(path: PathLike, hashes: Collection[str]) -> Latency:
         CorruptFileError: If it is no such file.
         InvalidArgumentError: If another file was measured, or there is no such file.
     """
-    content = read_model_file(path)
+    content = _content(path)
     try:
         told = json.loads(content)
         row = _latency(told)
         measured = told["sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFileError(
             "The file must be what `tf-metacompress benchmark --json` prints. "
             f"Received: {str(path)!r}. Measure again with --json."
@@ -93,6 +93,15 @@ def read_latency(path: PathLike, hashes: Collection[str]) -> Latency:
             measured=measured,
         )
     return row
+
+
+def _content(path: PathLike) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except TypeError as error:
+        raise wrong_type("A benchmark must be a path.", path=path) from error
+    except OSError as error:
+        raise invalid(f"Cannot read the file: {error.strerror}.", path=str(path)) from error
 
 
 def _latency(told: Mapping[str, Any]) -> Latency:
