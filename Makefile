@@ -12,7 +12,7 @@ help:
 	@echo "make meta-train  train a zoo and meta-train Phi into runs/phi; resumes (ARGS=\"--models 20\")"
 	@echo "make test      install, then run the fast tests (ARGS=\"-k policy\" is passed on)"
 	@echo "make test-all  the slow tests too, with line coverage"
-	@echo "make test-devices   phones and boards: adb and sshd on loopback; says which of them is missing"
+	@echo "make test-devices   adb and sshd on loopback, microcontroller, emulated arm64; says what is missing"
 	@echo "make conformance-applications   keras.applications the whole way, half an hour; resumes"
 	@echo "make setup     create .venv and install; instant when nothing changed"
 	@echo "make lint | format | bench | clean"
@@ -45,7 +45,10 @@ test-devices: setup
 	  echo "$${need%%:*} is missing, its tests are left out (Debian: apt install $${need##*:})"; done
 	@$(BIN)/python -c "import tflite_micro" 2>/dev/null || echo "tflite-micro is missing, its tests" \
 	  "are left out ($(BIN)/python -m pip install --editable '.[micro]')"
-	$(BIN)/python -m pytest tests/deploy/devices tests/deploy/test_micro.py $(ARGS)
+	@[ -x build/arm64/python ] || echo "there is no emulated arm64, its tests are left out" \
+	  "(PYTHON=$(BIN)/python benchmarks/arm64_root.sh)"
+	$(BIN)/python -m pytest tests/deploy/devices tests/deploy/test_micro.py \
+	  tests/benchmarks/test_arm64.py $(ARGS)
 
 conformance-applications: setup
 	$(BIN)/python -m tests.conformance.applications $(ARGS)
