@@ -239,7 +239,7 @@ def test_the_proposal_that_recovers_best_is_taken(adapted, task):
         "adapted",
         "prior",
         "sensitivity",
-        "adapted with sensitivity",
+        "adapted by weights",
         "adapted with curvature",
     }
     assert set(adaptation.trials) <= proposals

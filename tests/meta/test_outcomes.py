@@ -29,7 +29,7 @@ def outcomes_of(seed, policies=10, layers=4):
     features[..., PLACE] = norm
     prior = generator.uniform(0.1, 1.0, (policies, layers)).astype("float32")
     losses = (prior * np.where(norm, 8.0, 1.0)).sum(axis=1).astype("float32") / layers
-    return Outcomes(features=features, prior=prior, losses=losses)
+    return Outcomes(features=features, prior=prior, informed=prior, losses=losses)
 
 
 def order_of(phi, outcomes):

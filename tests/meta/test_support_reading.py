@@ -62,14 +62,21 @@ def test_the_measured_share_is_that_of_the_loss_with_one_layer_compressed(task):
 
 def test_a_proposal_reads_its_support_set(task):
     compressor = MetaCompressor(actions=ACTIONS)
+    prepared = compressor.compiler().prepare(task)
     generator = np.random.default_rng(1)
     phi = [t + 0.5 * generator.normal(size=t.shape).astype("float32") for t in compressor.phi]
     trained = compressor.with_phi(phi)
     blind = trained.propose(task.model, task.budget)
     reading = trained.propose(task.model, task.budget, support=task.support)
     assert blind.rules != reading.rules
-    assert compressor.propose(task.model, task.budget).rules == (
-        compressor.propose(task.model, task.budget, support=task.support).rules
+    problem = prepared.blind
+    joint = np.sqrt(problem.prior * prepared.told.measured)
+    expected = problem.policy(joint, "it").rules
+    assert compressor.propose(task.model, task.budget, support=task.support).rules == expected
+    np.testing.assert_allclose(prepared.problem.prior.mean(), problem.prior.mean())
+    assert (
+        compressor.propose(task.model, task.budget).rules
+        == problem.policy(problem.prior, "it").rules
     )
 
 

@@ -108,18 +108,22 @@ def proposals(prepared: PreparedTask, adapted: Any) -> dict[str, np.ndarray]:
         adapted: The compressor after its steps.
 
     Returns:
-        Name to damage, float64 (layers, actions): of the adapted Φ; the prior, whose proposal is
-        LAMP's with bits of its own; the rise of the loss when one layer alone is compressed; and
-        the geometric means of the adapted Φ with that, and with the curvature of the loss.
+        Name to damage, float64 (layers, actions): of the adapted Φ with what the support set tells,
+        of the adapted Φ by the weights alone, of the first with the curvature of the loss (their
+        geometric mean), of the prior by the weights, whose proposal is LAMP's with bits of its own,
+        and of the rise of the loss when one layer alone is compressed.
     """
-    problem, told = prepared.problem, prepared.told
-    own = adapted.predict_damage(problem.features, problem.prior)
+    told, blind = prepared.told, prepared.blind
+    own, by_weights = (
+        adapted.predict_damage(problem.features, problem.prior)
+        for problem in (prepared.problem, blind)
+    )
     return {
         "adapted": own,
-        "prior": problem.prior,
-        "sensitivity": told.measured,
-        "adapted with sensitivity": np.sqrt(own * told.measured),
+        "adapted by weights": by_weights,
         "adapted with curvature": np.sqrt(own * told.curvature),
+        "prior": blind.prior,
+        "sensitivity": told.measured,
     }
 
 

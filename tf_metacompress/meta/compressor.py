@@ -29,7 +29,8 @@ from tf_metacompress.typing import ArrayPair
 class MetaCompressor(LearnsFromTasks):
     """Φ and what it does: looks at a model, a budget and a device, and proposes a policy.
 
-    Untrained it chooses by the prior (LAMP's scores and the rounding noise). `fit` meta-trains it
+    Untrained it chooses by the prior (LAMP's scores and the rounding noise; with a support set also
+    the measured sensitivity of each layer). `fit` meta-trains it
     over tasks, so that a few gradient steps of `adapt` find a policy the model recovers from.
 
     Args:
@@ -172,9 +173,9 @@ class MetaCompressor(LearnsFromTasks):
     def adapt(self, task: Task, inner_steps: int = 5) -> Adaptation:
         """Takes a few gradient steps on one task, then proposes.
 
-        Five proposals (adapted Φ, the prior, measured sensitivity, adapted Φ with sensitivity or
-        with curvature) are tried by a few steps of fine-tuning, and the one that leaves the least
-        loss is taken. Neither this compressor nor the task's model is changed.
+        Five proposals (adapted Φ with the data, without, and with curvature; the prior; measured
+        sensitivity) are tried by a few steps of fine-tuning, and the one that leaves the least loss
+        is taken. Neither this compressor nor the task's model is changed.
 
         Args:
             task: Model, budget, device and data.

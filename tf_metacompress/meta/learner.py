@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.anatomy import check_keras_model
-from tf_metacompress.meta.features import with_support, without_support
+from tf_metacompress.meta.features import with_support
 from tf_metacompress.meta.fisher import fisher_damage
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors
 from tf_metacompress.meta.model_reading import ModelReading, read_model
@@ -34,12 +34,13 @@ class PreparedTask:
 
     Attributes:
         task: The task.
-        problem: The task read into arrays.
+        problem: The task read into arrays; after `knowing` with what its support set tells.
         tensors: The same as tensors.
         theta: Trainable weights of its model.
         relaxed: Its relaxed loss.
         step: Compiled `meta_gradient` of its architecture.
-        told: What its support set tells, which its features know; None before `knowing`.
+        blind: The task as the weights of its model alone tell it; None before `knowing`.
+        told: What its support set tells; None before `knowing`.
     """
 
     task: Task
@@ -48,6 +49,7 @@ class PreparedTask:
     theta: Tensors
     relaxed: RelaxedLoss
     step: Callable[..., Any]
+    blind: Problem | None = None
     told: SupportReading | None = None
 
     def loss(self, groups: Groups, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -64,26 +66,22 @@ class PreparedTask:
         return fisher_damage(self.relaxed, weights, self.problem, *self.full_support())
 
     def knowing(self, told: SupportReading) -> "PreparedTask":
-        """Gives the task with features that know what its support set tells."""
-        known = with_support(self.problem.features, told.curvature, told.measured)
+        """Gives the task with features and a prior that know what its support set tells."""
+        blind = self.problem
+        known = replace(
+            blind,
+            features=with_support(blind.features, told.curvature, told.measured),
+            prior=told.informed(blind.prior),
+        )
         return replace(
-            self,
-            told=told,
-            problem=replace(self.problem, features=known),
-            tensors=replace(self.tensors, features=tf.constant(known, self.tensors.prior.dtype)),
+            self, problem=known, blind=blind, told=told, tensors=self.tensors.reading(known)
         )
 
     def varied(self, head_weights: np.ndarray, knows_support: bool) -> "PreparedTask":
-        """Gives the task as some heads of Φ see it, with or without features of the support set."""
-        features = self.problem.features
-        known = features if knows_support else without_support(features)
-        dtype = self.tensors.prior.dtype
-        tensors = replace(
-            self.tensors,
-            features=tf.constant(known, dtype),
-            head_weights=tf.constant(head_weights, dtype),
-        )
-        return replace(self, tensors=tensors)
+        """Gives the task as some heads of Φ see it, with or without what its support set tells."""
+        tensors = self.tensors.reading(self.problem if knows_support else self.blind)
+        heads = tf.constant(head_weights, tensors.prior.dtype)
+        return replace(self, tensors=replace(tensors, head_weights=heads))
 
     def full_support(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Support inputs and labels, at most 512 of them, evenly spaced."""

@@ -90,6 +90,7 @@ class _Padded:
     features: tf.Tensor
     blind: tf.Tensor
     prior: tf.Tensor
+    informed: tf.Tensor
     losses: tf.Tensor
     known: tf.Tensor
 
@@ -98,21 +99,23 @@ class _Padded:
         most_policies = max(len(each.losses) for each in outcomes)
         most_layers = max(each.prior.shape[1] for each in outcomes)
         shape = (len(outcomes), most_policies, most_layers)
-        features, prior = np.zeros((*shape, NUM_FEATURES), "f4"), np.zeros(shape, "f4")
+        features = np.zeros((*shape, NUM_FEATURES), "f4")
+        prior, informed = np.zeros(shape, "f4"), np.zeros(shape, "f4")
         losses, known = np.zeros(shape[:2], "f4"), np.zeros(shape[:2], "f4")
         for task, each in enumerate(outcomes):
             policies, layers = each.prior.shape
             features[task, :policies, :layers] = each.features
             prior[task, :policies, :layers] = each.prior
+            informed[task, :policies, :layers] = each.informed
             finite = np.nan_to_num(each.losses, nan=_LARGEST_LOSS, posinf=_LARGEST_LOSS)
             losses[task, :policies] = np.minimum(finite, _LARGEST_LOSS)
             known[task, :policies] = 1.0
-        arrays = (features, without_support(features), prior, losses, known)
+        arrays = (features, without_support(features), prior, informed, losses, known)
         return cls(*map(tf.constant, arrays))
 
     def some(self, tasks: np.ndarray, knows_support: bool) -> tuple[tf.Tensor, ...]:
-        features = self.features if knows_support else self.blind
-        chosen = (features, self.prior, self.losses, self.known)
+        form = (self.features, self.informed) if knows_support else (self.blind, self.prior)
+        chosen = (*form, self.losses, self.known)
         return tuple(tf.gather(tensor, tasks) for tensor in chosen)
 
 
@@ -121,8 +124,8 @@ def learn_from_outcomes(
 ) -> Tensors:
     """Fits Φ to the order in which policies turned out.
 
-    Each head learns from a bootstrap sample of the tasks. Half of the steps do not see the features
-    of the support set, which `propose` does not have.
+    Each head learns from a bootstrap sample of the tasks. Half of the steps do not see what the
+    support set tells, which `propose` may be without.
 
     Args:
         phi: Weights of Φ to begin with, heads stacked.

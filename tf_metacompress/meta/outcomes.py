@@ -15,6 +15,7 @@ _OF_BITS, _OF_SPARSITY = 0.7, 0.2
 _LEAST = 1e-9
 _TINY = 1e-3
 _NUM_FIXED = 3
+_ARRAYS = ("features", "prior", "informed", "losses")
 _SHARES = (1.0, 1.0, 0.3)
 """How much prior, sensitivity and curvature have in a mixture, of Dirichlet's distribution."""
 
@@ -25,12 +26,14 @@ class Outcomes:
 
     Attributes:
         features: What Φ reads of the action chosen on each layer, float32 (K, L, features).
-        prior: Its prior damage, float32 (K, L).
+        prior: Its prior damage by the weights, float32 (K, L).
+        informed: Its prior damage with the support set, float32 (K, L).
         losses: Loss left after a short fine-tuning, float32 (K,).
     """
 
     features: np.ndarray
     prior: np.ndarray
+    informed: np.ndarray
     losses: np.ndarray
 
     @property
@@ -67,7 +70,7 @@ def load_outcomes(path: PathLike) -> list[Outcomes]:
     """
     with np.load(Path(path), allow_pickle=False) as file:
         return [
-            Outcomes(**{name: file[f"{name}_{i}"] for name in ("features", "prior", "losses")})
+            Outcomes(**{name: file[f"{name}_{i}"] for name in _ARRAYS})
             for i in range(int(file["count"]))
         ]
 
@@ -125,12 +128,13 @@ def measure_outcomes(
     """
     problem, generator = prepared.problem, np.random.default_rng(seed)
     actions = np.array([(a.sparsity, a.weight_bits) for a in problem.table.actions])
-    tables = sample_damages(problem.prior, prepared.told, actions, count, generator)
+    tables = sample_damages(prepared.blind.prior, prepared.told, actions, count, generator)
     choices = np.stack([problem.allocate(table).choice for table in tables])
     losses = [trial.loss(trial.run(trial.begin(choice), num_steps)) for choice in choices]
     rows = np.arange(choices.shape[1])
     return Outcomes(
         features=problem.features[rows, choices].astype(np.float32),
-        prior=problem.prior[rows, choices].astype(np.float32),
+        prior=prepared.blind.prior[rows, choices].astype(np.float32),
+        informed=problem.prior[rows, choices].astype(np.float32),
         losses=np.array(losses, np.float32),
     )

@@ -26,6 +26,22 @@ class SupportReading:
     curvature: np.ndarray
     measured: np.ndarray
 
+    def informed(self, prior: np.ndarray) -> np.ndarray:
+        """Joins the prior of the weights with what was measured: their geometric mean.
+
+        The weights cannot tell that a whole layer hardly matters, as in squeeze-and-excite; a
+        measurement of one layer alone cannot tell how damages add up.
+
+        Args:
+            prior: Prior damage by the weights, shape (layers, actions).
+
+        Returns:
+            Prior damage of the same shape and the same mean.
+        """
+        joint = np.sqrt(prior * self.measured)
+        total = float(joint.sum())
+        return joint * (float(prior.sum()) / total) if total > 0.0 else prior
+
 
 def read_support(prepared: Any) -> SupportReading:
     """Reads the support set of a task.

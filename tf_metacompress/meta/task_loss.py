@@ -50,6 +50,12 @@ class TaskTensors:
         """The fields as a nested tuple of tensors."""
         return tuple(getattr(self, entry.name) for entry in dataclasses.fields(self))
 
+    def reading(self, problem: Problem) -> "TaskTensors":
+        """Gives the same with what Φ reads of another form of the task."""
+        dtype = self.prior.dtype
+        read = tf.constant(problem.features, dtype), tf.constant(problem.prior, dtype)
+        return dataclasses.replace(self, features=read[0], prior=read[1])
+
 
 def task_tensors(
     model: keras.Model, problem: Problem, index: ActionIndex, dtype: str = "float32"

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tf_metacompress.meta import MetaCompressor
-from tf_metacompress.meta.features import without_support
 from tf_metacompress.meta.learner import PreparedTask
 from tf_metacompress.meta.trials import NUM_STEPS, Trial
 from tf_metacompress.tasks import Task
@@ -82,10 +81,10 @@ class _Judge:
     known: dict[tuple[int, ...], float] = field(default_factory=dict)
 
     def losses(self, compressor: MetaCompressor) -> list[float]:
-        problem, told = self.task.problem, self.task.told
-        forms = (without_support(problem.features), problem.features)
-        predicted = [compressor.predict_damage(features, problem.prior) for features in forms]
-        return [self._loss(damage) for damage in (*predicted, problem.prior, told.measured)]
+        blind, told = self.task.blind, self.task.told
+        forms = (blind, self.task.problem)
+        predicted = [compressor.predict_damage(form.features, form.prior) for form in forms]
+        return [self._loss(damage) for damage in (*predicted, blind.prior, told.measured)]
 
     def _loss(self, damage: np.ndarray) -> float:
         choice = self.task.problem.allocate(damage).choice
