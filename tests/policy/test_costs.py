@@ -160,11 +160,11 @@ def test_a_budget_for_a_missing_resource_is_refused():
 def test_latencies_come_from_the_table():
     actions = (Action(0.0, 8), Action(0.5, 8))
     entries = {(layer_key(info), Action()): ms for info, ms in ((CONV, 2.0), (HEAD, 0.5))}
-    latency = LatencyTable(entries, device="d", runtime="r")
+    latency = LatencyTable(entries, device="d", runtime="r", overhead_ms=0.25)
     fields = {"latency": latency, "resources": ("latency_ms",), "actions": actions}
     table = make((CONV, HEAD), KERNELS, **fields)
     assert table.cost[..., 0].tolist() == [[2.0, 2.0], [0.5, 0.5]]
-    assert table.fixed.tolist() == [0.0]
+    assert table.fixed.tolist() == [0.25]
     with pytest.raises(InvalidArgumentError, match="no layer 'DepthwiseConv2D"):
         make(**fields)
     with pytest.raises(InvalidArgumentError, match="no such action"):

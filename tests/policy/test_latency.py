@@ -51,7 +51,8 @@ def test_a_missing_layer_is_named_with_a_near_one():
 
 
 def test_files_make_equal_tables(tmp_path):
-    latencies = table(num_threads=2)
+    errors = {(layer_key(HEAD), Action()): 0.01}
+    latencies = table(num_threads=2, errors=errors, overhead_ms=0.25)
     latencies.save(tmp_path / "t.json")
     assert LatencyTable.load(tmp_path / "t.json") == latencies
 
@@ -66,6 +67,10 @@ def test_files_make_equal_tables(tmp_path):
         ({"device": None}, "`device`"),
         ({"runtime": 3}, "`runtime`"),
         ({"num_threads": 0}, "`num_threads`"),
+        ({"overhead_ms": -1.0}, "`overhead_ms`"),
+        ({"overhead_ms": float("nan")}, "`overhead_ms`"),
+        ({"errors": {("head", Action()): 0.1}}, "`errors` must map keys of `entries`"),
+        ({"errors": {(layer_key(HEAD), Action()): -0.1}}, "`errors`"),
     ],
 )
 def test_bad_arguments_are_refused(fields, message):
@@ -87,6 +92,7 @@ def corrupt(change):
         (lambda d: d["entries"][0].update(layer=3), r"entries\[0\]: 'layer' must be a string"),
         (lambda d: d["entries"][0].update(latency_ms=-1), r"entries\[0\]: `latency_ms`"),
         (lambda d: d["entries"][0].update(sparsity=2), r"entries\[0\]: `sparsity`"),
+        (lambda d: d["entries"][0].update(error_ms=-1), "`errors`"),
         (lambda d: d["entries"].append(d["entries"][0]), "twice"),
         (lambda d: d.update(entries=None), "entries must be a list, not null"),
         (lambda d: d.update(num_threads="1"), "`num_threads`"),

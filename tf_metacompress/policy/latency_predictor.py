@@ -22,8 +22,10 @@ from tf_metacompress.policy.layer_info import LayerInfo
 _NS_PER_MS = 1e6
 _PRIOR_WEIGHT = 0.3
 _CANDIDATES = (1, 4, 8, 16, 32, 64)
-_CLEARLY_LESS = 0.97
+_CLEARLY_LESS = 0.01
+"""Fall of the sum of squared relative errors that another multiple must bring."""
 _OCTAVES, _OWN_WEIGHT = 0.7, 0.3
+_USUAL_ERROR = 0.1
 
 PRIOR_PRICES: Mapping[str, float] = FrozenMapping(
     dict(zip(TERMS, (0.03, 0.06, 0.1, 0.15, 500.0, 0.02, 0.01), strict=True))
@@ -67,9 +69,9 @@ class LatencyPredictor:
         if measured is not None:
             return measured
         shape = LayerShape.of(entry)
-        places, logs = self._residuals.get(shape.unit, (np.zeros((0, 4)), np.zeros(0)))
+        places, logs, trust = self._residuals.get(shape.unit, _NOTHING_MEASURED)
         distances = np.square(places - shape.place()).sum(axis=-1)
-        weights = np.exp(-0.5 * distances / _OCTAVES**2)
+        weights = trust * np.exp(-0.5 * distances / _OCTAVES**2)
         correction = float(weights @ logs) / (float(weights.sum()) + _OWN_WEIGHT)
         return float(np.exp(correction) * self._by_price([shape])[0])
 
@@ -105,15 +107,25 @@ class LatencyPredictor:
         return np.maximum(term_matrix(shapes, self.multiples) @ prices, 1.0) / _NS_PER_MS
 
     @cached_property
-    def _residuals(self) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
-        """By unit, where the measured layers lie and how far their price is off, as a logarithm."""
+    def _residuals(self) -> Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """By unit: where measured layers lie, the logarithm that prices miss, the trust in it."""
         shapes = [LayerShape.of(entry) for entry in self.table]
         logs = np.log(np.array(list(self.table.values())) / self._by_price(shapes))
-        found = {}
+        trust, found = _trust(self.table), {}
         for unit in {shape.unit for shape in shapes}:
             rows = [row for row, shape in enumerate(shapes) if shape.unit == unit]
-            found[unit] = np.stack([shapes[row].place() for row in rows]), logs[rows]
+            places = np.stack([shapes[row].place() for row in rows])
+            found[unit] = places, logs[rows], trust[rows]
         return found
+
+
+_NOTHING_MEASURED = (np.zeros((0, 4)), np.zeros(0), np.zeros(0))
+
+
+def _trust(table: LatencyTable) -> np.ndarray:
+    """Weight of each entry in (0, 1]: little where the error bar is as long as the latency."""
+    relative = np.array([table.errors.get(entry, 0.0) / table[entry] for entry in table])
+    return 1.0 / (1.0 + np.square(relative / _USUAL_ERROR))
 
 
 def fit_latency(table: LatencyTable, prior: LatencyPredictor | None = None) -> LatencyPredictor:
@@ -139,18 +151,18 @@ def fit_latency(table: LatencyTable, prior: LatencyPredictor | None = None) -> L
     if not table:
         raise invalid("`table` must hold at least one latency.", entries=len(table))
     shapes = [LayerShape.of(entry) for entry in table]
-    latencies_ns = np.array(list(table.values())) * _NS_PER_MS
+    measured = np.array(list(table.values())) * _NS_PER_MS, _trust(table)
     before = prior.prices if prior else PRIOR_PRICES
     expected = np.maximum([before[term] for term in TERMS], 1e-9)
     multiples = dict(prior.multiples if prior else PRIOR_MULTIPLES)
-    prices, loss = _priced(term_matrix(shapes, multiples), latencies_ns, expected)
+    prices, loss = _priced(term_matrix(shapes, multiples), measured, expected)
     for unit in [*UNITS, *UNITS]:
         if unit not in {shape.unit for shape in shapes}:
             continue
         for pair in _pairs(unit):
             tried = {**multiples, unit: pair}
-            found, left = _priced(term_matrix(shapes, tried), latencies_ns, expected)
-            if left < _CLEARLY_LESS * loss:
+            found, left = _priced(term_matrix(shapes, tried), measured, expected)
+            if left < loss - _CLEARLY_LESS:
                 multiples, prices, loss = tried, found, left
     return LatencyPredictor(
         table=table,
@@ -165,15 +177,17 @@ def _pairs(unit: str) -> list[tuple[int, int]]:
 
 
 def _priced(
-    terms: np.ndarray, latencies_ns: np.ndarray, expected: np.ndarray
+    terms: np.ndarray, measured: tuple[np.ndarray, np.ndarray], expected: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """Finds prices, and a common factor of those expected; gives prices and what is left over."""
-    count = len(expected)
-    data = np.hstack([terms * expected / latencies_ns[:, None], np.zeros((len(terms), 1))])
+    count, (latencies_ns, trust) = len(expected), measured
+    weights = np.sqrt(trust)
+    relative = weights[:, None] * terms * expected / latencies_ns[:, None]
+    data = np.hstack([relative, np.zeros((len(terms), 1))])
     pull = _PRIOR_WEIGHT * np.hstack([np.eye(count), -np.ones((count, 1))])
     # The factor is of any size, so the pull is made relative to a first guess of it.
     guess = float(np.median(latencies_ns / (terms @ expected)))
     rows = np.vstack([data, pull / guess])
-    wanted = np.concatenate([np.ones(len(terms)), np.zeros(count)])
+    wanted = np.concatenate([weights, np.zeros(count)])
     solution, residual = optimize.nnls(rows, wanted)
     return solution[:-1] * expected, float(residual) ** 2

@@ -1,0 +1,46 @@
+"""Timed rows as Markdown."""
+
+_HEADER = (
+    "| file | ms | times faster than int8 | 95 % interval | file B | MACs | accuracy | note |",
+    "|---|---|---|---|---|---|---|---|",
+)
+
+
+def markdown(document):
+    """The tables.
+
+    Args:
+        document: What the benchmark wrote.
+
+    Returns:
+        Markdown.
+    """
+    machine = document["machine"]
+    lines = [
+        "# Latency of four nets on one host",
+        "",
+        f"{machine['cpu']}, {machine['cores']} cores, LiteRT {machine['litert']}, one thread, "
+        "batch size one. A host is no phone: these are not on-device figures.",
+        "Files of a net run in turns; ratios are medians over the turns.",
+    ]
+    if document["quick"]:
+        lines += ["", "**A quick run: too few turns to publish.**"]
+    for name, net in document["networks"].items():
+        lines += ["", f"## {name}", "", *_HEADER, *(_line(row) for row in net["rows"])]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row):
+    low, high = row["ratio_interval"]
+    accuracy = "" if row.get("accuracy") is None else f"{row['accuracy']:.2%}"
+    cells = (
+        row["name"],
+        f"{row['p50_ms']:.3f}",
+        f"{1 / row['ratio']:.2f}",
+        f"{1 / high:.2f} to {1 / low:.2f}",
+        f"{row['file_bytes']:,}",
+        f"{row['macs'] / 1e6:.2f} M",
+        accuracy,
+        row["note"],
+    )
+    return f"| {' | '.join(cells)} |"
