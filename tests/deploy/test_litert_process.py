@@ -12,20 +12,20 @@ from tf_metacompress.deploy.litert_process import Turns, refusal, run_in_process
 from tf_metacompress.errors import CorruptFileError, UnsupportedModelError
 
 
-def endless():
-    """A file that goes on as long as a number equals itself."""
+def endless(goes_on=True):
+    """A file that goes on as long as a number equals itself, or not at all."""
     file = File()
     x, y = (file.tensor(name, (1,), "float32") for name in "xy")
     options = schema.WhileOptionsT()
     options.condSubgraphIndex, options.bodySubgraphIndex = 1, 2
     file.op("WHILE", [x], [y], options, version=1)
     file.graph.inputs, file.graph.outputs = [x], [y]
-    for name, dtype in (("EQUAL", "bool"), ("ABS", "float32")):
+    for name, dtype in (("EQUAL" if goes_on else "LESS", "bool"), ("ABS", "float32")):
         file.graph = schema.SubGraphT()
         file.graph.tensors, file.graph.operators, file.graph.name = [], [], name
         file.model.subgraphs.append(file.graph)
         x, y = file.tensor("a", (1,), "float32"), file.tensor("b", (1,), dtype)
-        file.op(name, [x, x] if name == "EQUAL" else [x], [y], version=1)
+        file.op(name, [x, x] if dtype == "bool" else [x], [y], version=1)
         file.graph.inputs, file.graph.outputs = [x], [y]
     return file.packed()
 

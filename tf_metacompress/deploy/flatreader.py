@@ -8,7 +8,8 @@ operator newer than that schema is no damage: it is called by its number.
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -55,8 +56,23 @@ def read_flatfile(data: bytes, source: str = "model") -> FlatFile:
         CorruptFileError: If the bytes are not a complete, consistent .tflite file.
     """
     check_mark(data, source, len(data))
-    try:
+    with reading(data, source):
         return _Reader(data).file()
+
+
+@contextmanager
+def reading(data: bytes, source: str = "model") -> Iterator[None]:
+    """Turns what goes wrong while a damaged file is read into an error of ours.
+
+    Args:
+        data: The whole file.
+        source: What to call it.
+
+    Raises:
+        CorruptFileError: If an offset leads nowhere or the file contradicts itself.
+    """
+    try:
+        yield
     except _READ_ERRORS as error:
         complaint = error if isinstance(error, _Inconsistent) else "its offsets lead nowhere"
         raise CorruptFileError(

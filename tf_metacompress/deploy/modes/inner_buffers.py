@@ -8,7 +8,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tf_metacompress.deploy.flatreader import IDENTIFIER
+from tf_metacompress.deploy.flatreader import IDENTIFIER, reading
 
 
 def pack(model: schema.ModelT, size: int) -> bytes:
@@ -26,10 +26,14 @@ def with_inner_buffers(data: bytes) -> bytes:
 
     Returns:
         The file with all constants inside; the same bytes if none was appended.
+
+    Raises:
+        CorruptFileError: If a part of it that `read_flatfile` does not look at is damaged.
     """
-    model = schema.ModelT.InitFromPackedBuf(data)
-    appended = [buffer for buffer in model.buffers if buffer.offset]
-    for buffer in appended:
-        buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
-        buffer.offset = buffer.size = 0
-    return pack(model, len(data)) if appended else data
+    with reading(data):
+        model = schema.ModelT.InitFromPackedBuf(data)
+        appended = [buffer for buffer in model.buffers if buffer.offset]
+        for buffer in appended:
+            buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+        return pack(model, len(data)) if appended else data
