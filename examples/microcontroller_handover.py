@@ -37,4 +37,8 @@ report = tmc.export_litert(
 print(report)
 written = export_c_array(work / "digits.tflite", out, name="digits")
 print(f"{written.model_bytes:,} B, registers {', '.join(written.methods)}")
+if written.arena_bytes:
+    print(f"arena {written.arena_bytes:,} B, measured with TensorFlow Lite Micro")
+else:
+    print("arena not measured: pip install 'tf_metacompress[micro]'")
 print("\n".join(written.files))

@@ -91,10 +91,6 @@ def measure_micro(
         UnsupportedModelError: If TensorFlow Lite Micro lacks a kernel, refuses the file or crashes.
         InvalidArgumentError: If an argument is not allowed.
         DeviceError: If the package `tflite-micro` is not installed.
-
-    Example:
-        >>> measure_micro("kws.tflite").arena_bytes  # doctest: +SKIP
-        24272
     """
     check_positive("tolerance", tolerance)
     check_int("seed", seed, minimum=0)
