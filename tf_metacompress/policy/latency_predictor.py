@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import optimize
 
 from tf_metacompress.errors import invalid, wrong_type
 from tf_metacompress.policy.action import Action
@@ -20,7 +19,7 @@ from tf_metacompress.policy.latency_terms import TERMS, UNITS, LayerShape, Multi
 from tf_metacompress.policy.layer_info import LayerInfo
 
 _NS_PER_MS = 1e6
-_PRIOR_WEIGHT = 0.3
+_PRIOR_WEIGHT, _NUM_STEPS = 0.1, 8
 _CANDIDATES = (1, 4, 8, 16, 32, 64)
 _CLEARLY_LESS = 0.01
 """Fall of the sum of squared relative errors that another multiple must bring."""
@@ -131,8 +130,8 @@ def _trust(table: LatencyTable) -> np.ndarray:
 def fit_latency(table: LatencyTable, prior: LatencyPredictor | None = None) -> LatencyPredictor:
     """Describes a device by latencies measured on it; ten will do.
 
-    Prices are the non-negative least squares of the relative errors, drawn towards a multiple of
-    the prior's prices where the latencies say little. What channels are rounded up to is taken from
+    Prices are the least squares of the logarithms, drawn towards a multiple of the prior's prices
+    where the latencies say little. What channels are rounded up to is taken from
     the prior unless another multiple fits clearly better.
 
     Args:
@@ -151,22 +150,24 @@ def fit_latency(table: LatencyTable, prior: LatencyPredictor | None = None) -> L
     if not table:
         raise invalid("`table` must hold at least one latency.", entries=len(table))
     shapes = [LayerShape.of(entry) for entry in table]
-    measured = np.array(list(table.values())) * _NS_PER_MS, _trust(table)
-    before = prior.prices if prior else PRIOR_PRICES
-    expected = np.maximum([before[term] for term in TERMS], 1e-9)
+    fit = _Fit(
+        logs=np.log(np.array(list(table.values())) * _NS_PER_MS),
+        trust=_trust(table),
+        expected=np.log([(prior.prices if prior else PRIOR_PRICES)[term] for term in TERMS]),
+    )
     multiples = dict(prior.multiples if prior else PRIOR_MULTIPLES)
-    prices, loss = _priced(term_matrix(shapes, multiples), measured, expected)
+    prices, loss = fit.solve(term_matrix(shapes, multiples))
     for unit in [*UNITS, *UNITS]:
         if unit not in {shape.unit for shape in shapes}:
             continue
         for pair in _pairs(unit):
             tried = {**multiples, unit: pair}
-            found, left = _priced(term_matrix(shapes, tried), measured, expected)
+            found, left = fit.solve(term_matrix(shapes, tried), prices)
             if left < loss - _CLEARLY_LESS:
                 multiples, prices, loss = tried, found, left
     return LatencyPredictor(
         table=table,
-        prices=FrozenMapping(dict(zip(TERMS, prices.tolist(), strict=True))),
+        prices=FrozenMapping(dict(zip(TERMS, np.exp(prices).tolist(), strict=True))),
         multiples=FrozenMapping(multiples),
     )
 
@@ -176,18 +177,35 @@ def _pairs(unit: str) -> list[tuple[int, int]]:
     return [(one, other) for one in of_inputs for other in _CANDIDATES]
 
 
-def _priced(
-    terms: np.ndarray, measured: tuple[np.ndarray, np.ndarray], expected: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Finds prices, and a common factor of those expected; gives prices and what is left over."""
-    count, (latencies_ns, trust) = len(expected), measured
-    weights = np.sqrt(trust)
-    relative = weights[:, None] * terms * expected / latencies_ns[:, None]
-    data = np.hstack([relative, np.zeros((len(terms), 1))])
-    pull = _PRIOR_WEIGHT * np.hstack([np.eye(count), -np.ones((count, 1))])
-    # The factor is of any size, so the pull is made relative to a first guess of it.
-    guess = float(np.median(latencies_ns / (terms @ expected)))
-    rows = np.vstack([data, pull / guess])
-    wanted = np.concatenate([weights, np.zeros(count)])
-    solution, residual = optimize.nnls(rows, wanted)
-    return solution[:-1] * expected, float(residual) ** 2
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """Least squares on logarithms: prices stay positive, and twice counts as much as half.
+
+    Attributes:
+        logs: Logarithm of each measured latency in nanoseconds.
+        trust: Weight of each.
+        expected: Logarithms of the prior's prices, to which a common factor is found.
+    """
+
+    logs: np.ndarray
+    trust: np.ndarray
+    expected: np.ndarray
+
+    def solve(self, terms: np.ndarray, begin: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+        """Gives the logarithms of the prices, and the sum of squares left over."""
+        count = len(self.expected)
+        guess = float(np.median(self.logs - np.log(terms @ np.exp(self.expected))))
+        prices = self.expected + guess if begin is None else begin
+        pull = _PRIOR_WEIGHT * (np.eye(count) - 1.0 / count)
+        roots = np.sqrt(self.trust)
+        for _ in range(_NUM_STEPS):
+            parts = terms * np.exp(prices)
+            total = parts.sum(axis=1)
+            misses = roots * (np.log(total) - self.logs)
+            strays = pull @ (prices - self.expected)
+            slopes = np.vstack([roots[:, None] * parts / total[:, None], pull])
+            step = np.linalg.lstsq(slopes, -np.concatenate([misses, strays]), rcond=None)[0]
+            prices = prices + np.clip(step, -1.0, 1.0)
+        misses = roots * (np.log(terms @ np.exp(prices)) - self.logs)
+        strays = pull @ (prices - self.expected)
+        return prices, float(misses @ misses + strays @ strays)
