@@ -6,9 +6,15 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tests.deploy.devices.tiny_file import tiny_file
 from tests.deploy.handover.small_files import File, classifier
-from tf_metacompress.deploy import LitertModel, benchmark, compare
+from tf_metacompress.deploy import LitertModel, benchmark, bundle_android, compare
 from tf_metacompress.deploy.delegation import delegation_of
-from tf_metacompress.deploy.litert_process import Turns, refusal, run_in_process, try_in_process
+from tf_metacompress.deploy.litert_process import (
+    Turns,
+    refusal,
+    run_in_process,
+    run_once,
+    try_in_process,
+)
 from tf_metacompress.errors import CorruptFileError, UnsupportedModelError
 
 
@@ -54,12 +60,24 @@ def test_turns_runs_and_operators():
     assert delegation_of(run.files[0].operators) == expected
 
 
+def test_given_inputs_go_in_and_outputs_come_out():
+    x = np.array([[1, -2, 3, -4, 5, -6, 7, -8]], np.float32)
+    outputs, run = run_once(tiny_file("a"), "a", {0: x})
+    np.testing.assert_array_equal(outputs[1], np.maximum(x, 0))
+    assert len(outputs) == 1 and run.operators
+    with pytest.raises(CorruptFileError, match="refuses .* Received: a"):
+        run_once(tiny_file("a"), "a", {0: x[:, :3]})
+
+
 def test_a_crash_is_an_error_that_names_the_file(tmp_path):
     paths = [tmp_path / "whole.tflite", tmp_path / "ünter wegs.tflite"]
     for path, data in zip(paths, (tiny_file("a"), crashing()), strict=True):
         path.write_bytes(data)
     with pytest.raises(CorruptFileError, match=r"a crash \(SIGABRT\). Received: .*ünter wegs"):
         compare(paths)
+    with pytest.raises(CorruptFileError, match=r"a crash \(SIGABRT\)"):
+        bundle_android(paths[1], tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.slow

@@ -138,7 +138,7 @@ class LitertModel:
 
     def stored_inputs(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Gives a sample of real numbers in the types that the file takes, by name."""
-        return {name: _quantized(value, self.input_detail(name)) for name, value in sample.items()}
+        return {name: quantized(value, self.input_detail(name)) for name, value in sample.items()}
 
     def invoke(self) -> None:
         """Runs the model on the inputs in place."""
@@ -154,7 +154,7 @@ class LitertModel:
     def outputs(self) -> dict[str, np.ndarray]:
         """Gives a copy of the results of the last run as real numbers, by name."""
         return {
-            name: _dequantized(value, self._details[self.file.output_names[name]])
+            name: dequantized(value, self._details[self.file.output_names[name]])
             for name, value in self.stored_outputs().items()
         }
 
@@ -205,7 +205,7 @@ class LitertModel:
             self.invoke()
             for detail in chosen:
                 value = self._interpreter.get_tensor(detail["index"])
-                collected[detail["name"]].append(_dequantized(value, detail))
+                collected[detail["name"]].append(dequantized(value, detail))
         return {name: np.stack(values) for name, values in collected.items()}
 
     def predict(self, inputs: Inputs) -> np.ndarray | tuple[np.ndarray, ...]:
@@ -274,7 +274,8 @@ def _start(data: bytes, num_threads: int, source: str, keep_tensors: bool) -> In
     return interpreter
 
 
-def _quantized(value: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+def quantized(value: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    """Gives real numbers as a tensor of that "dtype" and "quantization" stores them."""
     dtype, (scale, zero_point) = detail["dtype"], detail["quantization"]
     if not scale or not np.issubdtype(dtype, np.integer):
         return np.asarray(value, dtype)
@@ -283,7 +284,8 @@ def _quantized(value: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
     return np.clip(levels, limits.min, limits.max).astype(dtype)
 
 
-def _dequantized(value: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+def dequantized(value: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    """Gives the real numbers that a tensor of that "quantization" stores."""
     scale, zero_point = detail["quantization"]
     if not scale or not np.issubdtype(value.dtype, np.integer):
         return value

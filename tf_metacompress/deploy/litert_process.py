@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tf_metacompress.deploy.litert_program import MARK, REFUSED
 from tf_metacompress.errors import CorruptFileError, InvalidArgumentError, UnsupportedModelError
@@ -87,24 +89,59 @@ def run_in_process(datas: Sequence[bytes], sources: Sequence[str], turns: Turns)
         UnsupportedModelError: If a file needs an operator that the runtime does not have.
     """
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder, f"{number}.tflite") for number in range(len(datas))]
-        for path, data in zip(paths, datas, strict=True):
-            path.write_bytes(data)
-        request = vars(turns) | {"paths": list(map(str, paths)), "patience_s": _PATIENCE_S}
-        words = [str(_PROGRAM), json.dumps(sys.path), json.dumps(request)]
-        done = subprocess.run([sys.executable, *words], capture_output=True, cwd=folder)
-    lines = done.stdout.decode("utf-8", "replace").splitlines()
-    told = json.loads(lines[-1].removeprefix(MARK)) if done.returncode in (0, REFUSED) else {}
-    if done.returncode:
-        numbers = [int(line) for line in lines if line.isdecimal()]
-        source = sources[numbers[-1]] if numbers else ", ".join(sources)
-        raise _failure(done, told, source)
+        told = _call(Path(folder), datas, sources, vars(turns))
     files = tuple(_file_run(file) for file in told["files"])
     return ProcessRun(
         files=files,
         peak_rss_bytes=told["peak_rss_bytes"],
         base_rss_bytes=told["base_rss_bytes"],
     )
+
+
+def run_once(
+    data: bytes, source: str, inputs: Mapping[int, np.ndarray]
+) -> tuple[dict[int, np.ndarray], FileRun]:
+    """Runs a file once in a process of its own on given inputs.
+
+    Args:
+        data: The whole file, already checked by `read_flatfile`.
+        source: What to call it in an error.
+        inputs: Tensor by index to what it takes, in its stored type.
+
+    Returns:
+        Tensor by index to what the file gives, in its stored type; and how it ran.
+
+    Raises:
+        CorruptFileError: As `run_in_process` does.
+        UnsupportedModelError: Likewise.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        given, made = folder / "inputs.npz", folder / "outputs.npz"
+        np.savez(given, **{str(index): value for index, value in inputs.items()})
+        request = vars(Turns()) | {"inputs": str(given), "outputs": str(made)}
+        told = _call(folder, [data], [source], request)
+        with np.load(made) as file:
+            outputs = {int(index): file[index] for index in file.files}
+    return outputs, _file_run(told["files"][0])
+
+
+def _call(
+    folder: Path, datas: Sequence[bytes], sources: Sequence[str], request: Mapping[str, Any]
+) -> dict[str, Any]:
+    paths = [folder / f"{number}.tflite" for number in range(len(datas))]
+    for path, data in zip(paths, datas, strict=True):
+        path.write_bytes(data)
+    asked = {**request, "paths": list(map(str, paths)), "patience_s": _PATIENCE_S}
+    words = [str(_PROGRAM), json.dumps(sys.path), json.dumps(asked)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, cwd=folder)
+    lines = done.stdout.decode("utf-8", "replace").splitlines()
+    told = json.loads(lines[-1].removeprefix(MARK)) if done.returncode in (0, REFUSED) else {}
+    if done.returncode:
+        numbers = [int(line) for line in lines if line.isdecimal()]
+        source = sources[numbers[-1]] if numbers else ", ".join(sources)
+        raise _failure(done, told, source)
+    return told
 
 
 def _file_run(told: dict[str, Any]) -> FileRun:

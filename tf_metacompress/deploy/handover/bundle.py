@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from tf_metacompress.atomic import PathLike, atomic_folder, check_new_folder
-from tf_metacompress.deploy.delegation import read_delegation
 from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.handover.latencies import read_latency
 from tf_metacompress.deploy.handover.naming import check_package, class_name
@@ -16,7 +15,7 @@ from tf_metacompress.deploy.handover.page import count_ops, readme
 from tf_metacompress.deploy.handover.sources import source_files
 from tf_metacompress.deploy.handover.subject import Subject
 from tf_metacompress.deploy.handover.vector import check_sample, make_vector, vector_files
-from tf_metacompress.deploy.interpreter import LitertModel, read_model_file
+from tf_metacompress.deploy.interpreter import read_model_file
 from tf_metacompress.deploy.io_signatures import Signature, read_signatures
 from tf_metacompress.deploy.metadata_entry import without_entry
 from tf_metacompress.deploy.model_metadata import (
@@ -106,10 +105,9 @@ def bundle_android(
     latencies = [read_latency(file, hashes) for file in benchmarks]
     main = subject.signatures[0]
     raw = None if sample is None else check_sample(sample, main)
-    model = LitertModel.open(subject.file.data)
-    vector = make_vector(model, main, subject.metadata, raw)
+    vector, delegation = make_vector(subject.file, main, subject.metadata, raw)
     texts = source_files(subject, vector)
-    texts["README.md"] = readme(subject, read_delegation(model), latencies, vector.seeded)
+    texts["README.md"] = readme(subject, delegation, latencies, vector.seeded)
     contents = _assets(subject) | {name: text.encode() for name, text in texts.items()}
     for name, content in vector_files(vector, main).items():
         contents[f"vector/{name}"] = content

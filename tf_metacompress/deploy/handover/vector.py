@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from tf_metacompress.deploy.delegation import Delegation, delegation_of
 from tf_metacompress.deploy.flatfile import FlatFile
-from tf_metacompress.deploy.interpreter import LitertModel
-from tf_metacompress.deploy.io_signatures import Signature
+from tf_metacompress.deploy.interpreter import dequantized, quantized
+from tf_metacompress.deploy.io_signatures import IoTensor, Signature
+from tf_metacompress.deploy.litert_process import run_once
 from tf_metacompress.deploy.model_metadata import ModelMetadata, Normalization
 from tf_metacompress.errors import UnsupportedModelError, invalid, wrong_type
 
@@ -90,47 +92,56 @@ def check_sample(sample: Mapping[str, np.ndarray], signature: Signature) -> dict
 
 
 def make_vector(
-    model: LitertModel,
+    file: FlatFile,
     signature: Signature,
     metadata: ModelMetadata,
     sample: Mapping[str, np.ndarray] | None,
-) -> Vector:
-    """Runs the file once.
+) -> tuple[Vector, Delegation | None]:
+    """Runs the file once, in a process of its own.
 
     Args:
-        model: The opened file.
+        file: The file.
         signature: Its main signature.
         metadata: Says how inputs are normalised.
         sample: Checked raw values by name of the input; None draws some.
 
     Returns:
-        What went in and what came out.
+        What went in and what came out, and how the runtime split the file.
 
     Raises:
-        UnsupportedModelError: If an output is not finite.
+        CorruptFileError: If the runtime refuses the file or crashes on it.
+        UnsupportedModelError: If an output is not finite, or the runtime lacks an operator.
     """
     scaling = {
         item.name: metadata.normalization.get(item.name, _AS_IT_IS) for item in signature.inputs
     }
     raw = _drawn(signature, scaling) if sample is None else dict(sample)
     ready = {name: normalized(value, scaling[name]) for name, value in raw.items()}
-    model.set_inputs(ready)
-    model.invoke()
-    real = {name: value.astype(np.float32) for name, value in model.outputs().items()}
+    fed = {item.name: quantized(ready[item.name], _detail(item)) for item in signature.inputs}
+    indices = {file.input_names[name]: value for name, value in fed.items()}
+    made, run = run_once(file.data, metadata.name, indices)
+    given = {item.name: made[file.output_names[item.name]] for item in signature.outputs}
+    details = {item.name: _detail(item) for item in signature.outputs}
+    real = {n: dequantized(v, details[n]).astype(np.float32) for n, v in given.items()}
     broken = sorted(name for name, value in real.items() if not np.isfinite(value).all())
     if broken:
         raise UnsupportedModelError(
             "The file gives NaN or infinity, which no test can compare. "
             f"Received: outputs {broken}. Pass a `sample` for which it does not."
         )
-    return Vector(
+    vector = Vector(
         raw=raw,
-        fed=model.stored_inputs(ready),
-        given=model.stored_outputs(),
+        fed=fed,
+        given=given,
         real=real,
-        tolerance={name: _tolerance(model.file, name, value) for name, value in real.items()},
+        tolerance={name: _tolerance(file, name, value) for name, value in real.items()},
         seeded=sample is None,
     )
+    return vector, delegation_of(run.operators)
+
+
+def _detail(item: IoTensor) -> dict[str, Any]:
+    return {"dtype": np.dtype(item.type), "quantization": (item.scale, item.zero_point)}
 
 
 def _drawn(signature: Signature, scaling: Mapping[str, Normalization]) -> dict[str, np.ndarray]:
