@@ -100,3 +100,12 @@ def test_halving_tries_the_better_half_to_the_end_and_equal_choices_once(trial):
     for name, loss in halved.items():
         assert loss == pytest.approx(full[name], rel=1e-5)
     assert full["first"] == full["same"]
+
+
+def test_when_no_choice_leaves_a_finite_loss_all_losses_are_told(monkeypatch):
+    monkeypatch.setattr(Trial, "__init__", lambda self, prepared: None)
+    monkeypatch.setattr(Trial, "begin", lambda self, choice: choice)
+    monkeypatch.setattr(Trial, "run", lambda self, state, num_steps: state)
+    monkeypatch.setattr(Trial, "loss", lambda self, state: np.nan)
+    found = halving_losses(None, {"one": np.array([0]), "other": np.array([1])})
+    assert set(found) == {"one", "other"} and np.isnan(list(found.values())).all()

@@ -181,7 +181,8 @@ def halving_losses(
         num_steps: Steps of Adam that the better half takes in all.
 
     Returns:
-        Name to loss, of the better half only; equal choices are tried once.
+        Name to loss, of the better half only, of all when none is finite; equal choices are tried
+        once.
     """
     return _losses(prepared, choices, max(num_steps // 2, 1), num_steps)
 
@@ -195,5 +196,6 @@ def _losses(
     if last > first and len(losses) > 1:
         finite = [name for name in losses if np.isfinite(losses[name])]
         better = sorted(finite, key=losses.__getitem__)[: (len(losses) + 1) // 2]
-        losses = {name: trial.loss(trial.run(states[name], last - first)) for name in better}
+        longer = {name: trial.loss(trial.run(states[name], last - first)) for name in better}
+        losses = longer or losses
     return {name: losses[other] for name, other in same_as.items() if other in losses}

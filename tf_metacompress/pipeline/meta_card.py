@@ -124,11 +124,11 @@ def _text(card: Mapping[str, Any]) -> str:
         "Mean loss after a short fine-tuning; better and worse: Φ with a support set, beside the",
         "prior.",
         "",
-        "| meta-steps | Φ | Φ with support set | prior | sensitivity | better | worse |",
-        "|---|---|---|---|---|---|---|",
+        "| meta-steps | tasks | Φ | Φ with support set | prior | sensitivity | better | worse |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {v['meta_step']} | {v['phi_loss']:.4f} | {v['informed_loss']:.4f} "
+        f"| {v['meta_step']} | {v['num_tasks']} | {v['phi_loss']:.4f} | {v['informed_loss']:.4f} "
         f"| {v['prior_loss']:.4f} | {v['sensitivity_loss']:.4f} | {v['better']:.0%} "
         f"| {v['worse']:.0%} |"
         for v in figures["validation"]

@@ -1,6 +1,7 @@
 """The meta-steps of a run: saved states, validations, and the best Φ on the way."""
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -125,7 +126,7 @@ class MetaRun:
         verdict = self.validation.measure(reached)
         earlier = [_score(entry) for entry in self.history["validation"]]
         self.history["validation"].append(asdict(verdict))
-        if _score(asdict(verdict)) < min(earlier, default=float("inf")):
+        if not earlier or _score(asdict(verdict)) < min(earlier):
             reached.save(self.best_path)
         announce(
             f"validation after {verdict.meta_step} meta-steps: loss {verdict.phi_loss:.4f}, with "
@@ -137,4 +138,5 @@ class MetaRun:
 
 def _score(entry: Mapping[str, float]) -> float:
     """Mean loss of Φ without and with the support set; the state of the least is kept."""
-    return 0.5 * (entry["phi_loss"] + entry["informed_loss"])
+    loss = 0.5 * (entry["phi_loss"] + entry["informed_loss"])
+    return loss if math.isfinite(loss) else math.inf

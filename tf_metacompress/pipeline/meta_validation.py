@@ -20,6 +20,7 @@ class Verdict:
 
     Attributes:
         meta_step: Steps that Φ had taken.
+        num_tasks: How many tasks.
         phi_loss: Mean loss after a short fine-tuning under the choice of Φ from the weights alone.
         informed_loss: The same under its choice with the support set.
         prior_loss: The same under the prior's choice.
@@ -29,6 +30,7 @@ class Verdict:
     """
 
     meta_step: int
+    num_tasks: int
     phi_loss: float
     informed_loss: float
     prior_loss: float
@@ -63,6 +65,7 @@ class Validation:
         phi, informed, prior, sensitivity = np.array(rows).T
         return Verdict(
             meta_step=compressor.meta_steps,
+            num_tasks=len(rows),
             phi_loss=float(phi.mean()),
             informed_loss=float(informed.mean()),
             prior_loss=float(prior.mean()),
