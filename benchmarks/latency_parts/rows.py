@@ -9,10 +9,18 @@ from tf_metacompress.anatomy import compressible_layers, describe
 from tf_metacompress.callbacks import MetaCompress
 from tf_metacompress.deploy import LitertModel
 from tf_metacompress.errors import InfeasibleBudgetError
-from tf_metacompress.policy import Action
+from tf_metacompress.policy import Action, DeviceProfile, action_grid
 from tf_metacompress.surgery import remove_channels
 
-DEVICE = "x86-host"
+DEVICE = DeviceProfile(
+    name="x86 host, int8 or float32",
+    weight_bits={"*": (8, 32)},
+    activation_bits=(8, 32),
+    channel_multiple=8,
+    sparsity_pays={"size_bytes": True},
+)
+"""Each layer in int8 or float32, whichever the latency allows: the table knows which is faster."""
+
 PLAIN = "int8"
 MODES = ("int8", "float32", "float16", "dynamic")
 MIXED, HALVED, OURS = "mixed", "channels halved, int8", "ours"
@@ -20,6 +28,7 @@ ROWS = (*MODES, MIXED, HALVED, OURS)
 SHARES = (0.5, 0.67, 0.85)
 """Latencies that `ours` is asked for, as shares of the int8 file's, the fastest first."""
 
+_ACTIONS = action_grid((0.0,), (8, 32))
 _MOST_LOST, _ANY_ERROR, _CLOSE = 0.01, 1e9, 1.02
 _INT8 = Policy([Rule("*", weight_bits=8)])
 
@@ -93,7 +102,7 @@ def make_row(name, subject, folder, table):
 def _recovered(subject, smaller, policy, path):
     """Fine-tunes a narrower net, once a split, where there are data, and exports int8."""
     if subject.reference is None:
-        _export(subject, smaller, path, "int8")
+        _export_plans(subject, smaller, path, policy)
         return (path,)
     from reference.measure import fine_tune
     from reference.recipes import RECIPES
@@ -106,9 +115,18 @@ def _recovered(subject, smaller, policy, path):
         callbacks = [MetaCompress(policy=policy)]
         settings = (split.train, recipe, recipe.epochs, seed, callbacks)
         fine_tune(student, subject.reference.model, *settings)
-        _export(subject, student, file, "int8")
+        _export_plans(subject, student, file, policy)
         files.append(file)
     return tuple(files)
+
+
+def _export_plans(subject, model, path, policy):
+    """In the one mode that stores every layer as planned; mixed only where they differ."""
+    bits = {plan.weight_bits for plan in policy.resolve(describe(model))}
+    modes = {(8,): "int8", (32,): "float32"}
+    mode = modes.get(tuple(bits), "mixed")
+    options = {"policy": policy} if mode == "mixed" else {}
+    _export(subject, model, path, mode, **options)
 
 
 def _ours(subject, path, table):
@@ -140,14 +158,14 @@ def _proposed(subject, path, table, limit_ms):
         for plan in plans
     ]
     cut = sum(group.channels_after < group.channels_before for group in report.groups)
+    count = sum(plan.weight_bits == 32 for plan in plans)
     files = _recovered(subject, smaller, Policy.from_plans(bits), path)
-    return Made(files, smaller, f"{note}; {cut} groups of channels cut")
+    return Made(files, smaller, f"{note}; {cut} channel groups cut, {count} layers in float32")
 
 
 def _propose(subject, table, limit_ms):
-    return MetaCompressor.pretrained().propose(
-        subject.model, Budget(latency_ms=limit_ms), DEVICE, latency=table
-    )
+    proposer = MetaCompressor(actions=_ACTIONS)
+    return proposer.propose(subject.model, Budget(latency_ms=limit_ms), DEVICE, latency=table)
 
 
 def score(subject, files, part):
