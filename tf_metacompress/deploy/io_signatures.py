@@ -105,7 +105,8 @@ def _tensors(
 
 
 def _tensor(name: str, tensor: TensorInfo, position: int) -> IoTensor:
-    quantised = tensor.scales.size > 0
+    # On floats the runtime takes no notice of a scale.
+    quantised = tensor.scales.size > 0 and "int" in tensor.type
     return IoTensor(
         name=name,
         position=position,

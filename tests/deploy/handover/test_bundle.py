@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from tests.deploy.handover.kotlin_syntax import assert_kotlin
@@ -272,3 +273,23 @@ def test_a_folder_that_holds_something_is_left_alone(bundled, tmp_path):
     assert contents(tmp_path) == {"note.txt": b"mine"}
     with pytest.raises(InvalidArgumentError, match="new or empty"):
         bundle_android(path, tmp_path / "note.txt")
+
+
+def test_an_output_of_another_shape_than_stated_is_refused(tmp_path):
+    file = classifier()
+    file.graph.tensors[-1].shape = [1, 1, 3]
+    (tmp_path / "m.tflite").write_bytes(file.packed())
+    with pytest.raises(UnsupportedModelError, match=r"'scores': \(1, 3\)} from the runtime"):
+        bundle_android(tmp_path / "m.tflite", tmp_path / "b")
+
+
+def test_a_scale_on_floats_means_nothing(tmp_path):
+    file = classifier("float32")
+    for tensor in (file.graph.tensors[0], file.graph.tensors[-1]):
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale, tensor.quantization.zeroPoint = [0.5], [3]
+    (tmp_path / "m.tflite").write_bytes(file.packed())
+    bundle_android(tmp_path / "m.tflite", tmp_path / "b")
+    told = json.loads((tmp_path / "b/assets/model.json").read_text("utf-8"))
+    (way,) = told["signatures"]
+    assert [way[side][0]["scale"] for side in ("inputs", "outputs")] == [0, 0]

@@ -110,7 +110,8 @@ def make_vector(
 
     Raises:
         CorruptFileError: If the runtime refuses the file or crashes on it.
-        UnsupportedModelError: If an output is not finite, or the runtime lacks an operator.
+        UnsupportedModelError: If an output is not finite or of another shape than stated, or the
+            runtime lacks an operator.
     """
     scaling = {
         item.name: metadata.normalization.get(item.name, _AS_IT_IS) for item in signature.inputs
@@ -121,6 +122,7 @@ def make_vector(
     indices = {file.input_names[name]: value for name, value in fed.items()}
     made, run = run_once(file.data, metadata.name, indices)
     given = {item.name: made[file.output_names[item.name]] for item in signature.outputs}
+    _check_shapes(signature, given)
     details = {item.name: _detail(item) for item in signature.outputs}
     real = {n: dequantized(v, details[n]).astype(np.float32) for n, v in given.items()}
     broken = sorted(name for name, value in real.items() if not np.isfinite(value).all())
@@ -138,6 +140,16 @@ def make_vector(
         seeded=sample is None,
     )
     return vector, delegation_of(run.operators)
+
+
+def _check_shapes(signature: Signature, given: Mapping[str, np.ndarray]) -> None:
+    stated = {item.name: item.shape for item in signature.outputs}
+    made = {name: value.shape for name, value in given.items()}
+    if made != stated:
+        raise UnsupportedModelError(
+            f"The outputs must have the shapes that the file states, {stated}. "
+            f"Received: {made} from the runtime. Export the model with fixed shapes."
+        )
 
 
 def _detail(item: IoTensor) -> dict[str, Any]:
