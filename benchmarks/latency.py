@@ -29,7 +29,7 @@ def _arguments(given):
     parser.add_argument("--cifar", type=Path, help="an .npz file of CIFAR-10, for ResNet-8")
     parser.add_argument("--only", nargs="*", help="names of nets")
     parser.add_argument("--rows", nargs="*", help="names of rows beside int8")
-    parser.add_argument("--quick", action="store_true", help="few turns; not to be published")
+    parser.add_argument("--quick", action="store_true", help="few turns, one epoch")
     parser.add_argument("--work", type=Path, default=Path("build/latency"))
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="JSON; .md is put beside it")
     arguments = parser.parse_args(given)
@@ -39,19 +39,20 @@ def _arguments(given):
     return arguments
 
 
-def subject_of(name, data, cifar):
+def subject_of(name, arguments):
     """The net, as trained where its data are named, else with random weights."""
     from latency_parts.networks import build, samples_for
     from latency_parts.rows import Subject
     from reference.sources import keyword_spotter, resnet
 
-    reference = None
-    if name == "ResNet-8" and data and cifar:
-        reference = resnet(data / "ic", cifar)
+    data, reference = arguments.data, None
+    if name == "ResNet-8" and data and arguments.cifar:
+        reference = resnet(data / "ic", arguments.cifar)
     elif name == "DS-CNN" and data:
         reference = keyword_spotter(data / "kws")
     model = build(name) if reference is None else reference.model
-    return Subject(name, model, samples_for(model), reference)
+    epochs = 1 if arguments.quick else None
+    return Subject(name, model, samples_for(model), reference, epochs)
 
 
 def _rows(subject, arguments, store, kind):
@@ -114,11 +115,12 @@ def main(given=None):
     from tf_metacompress.atomic import write_json, write_text
 
     kind = "random" if arguments.data is None else "trained"
+    kind += "-quick" if arguments.quick and arguments.data else ""
     store = Store(arguments.work / kind / "rows")
     document = {"quick": arguments.quick, "machine": None, "networks": {}}
     made = {}
     for name in arguments.only or NETWORKS:
-        subject = subject_of(name, arguments.data, arguments.cifar)
+        subject = subject_of(name, arguments)
         made[name] = _rows(subject, arguments, store, kind)
     for name, rows in made.items():
         timed, document["machine"] = _timed(rows, arguments.quick)

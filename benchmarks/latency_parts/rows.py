@@ -42,12 +42,14 @@ class Subject:
         model: The Keras model.
         samples: Inputs to calibrate with.
         reference: A `reference.sources.Reference` with data, or None.
+        epochs: Epochs of fine-tuning; None for those of the recipe.
     """
 
     name: str
     model: object
     samples: np.ndarray
     reference: object = None
+    epochs: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _recovered(subject, smaller, policy, path):
     for seed, split in enumerate(subject.reference.splits):
         student, file = copy_model(smaller), path.with_stem(f"{path.stem}_{seed}")
         callbacks = [MetaCompress(policy=policy)]
-        settings = (split.train, recipe, recipe.epochs, seed, callbacks)
+        settings = (split.train, recipe, subject.epochs or recipe.epochs, seed, callbacks)
         fine_tune(student, subject.reference.model, *settings)
         _export_plans(subject, student, file, policy)
         files.append(file)
