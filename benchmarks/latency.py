@@ -13,6 +13,7 @@ stopped. Nothing else should run on the machine.
 """
 
 import argparse
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def _arguments(given):
     parser.add_argument("--cifar", type=Path, help="an .npz file of CIFAR-10, for ResNet-8")
     parser.add_argument("--only", nargs="*", help="names of nets")
     parser.add_argument("--rows", nargs="*", help="names of rows beside int8")
-    parser.add_argument("--quick", action="store_true", help="few turns, one epoch")
+    parser.add_argument("--quick", action="store_true", help="few turns, one epoch and fold")
     parser.add_argument("--work", type=Path, default=Path("build/latency"))
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="JSON; .md is put beside it")
     arguments = parser.parse_args(given)
@@ -51,6 +52,8 @@ def subject_of(name, arguments):
     elif name == "DS-CNN" and data:
         reference = keyword_spotter(data / "kws")
     model = build(name) if reference is None else reference.model
+    if arguments.quick and reference is not None:
+        reference = dataclasses.replace(reference, splits=reference.splits[:1])
     epochs = 1 if arguments.quick else None
     return Subject(name, model, samples_for(model), reference, epochs)
 
