@@ -17,7 +17,7 @@ from .trial import ShortTrial
 
 ADAPTED, ZERO_SHOT, INFORMED = "Φ adapted", "Φ zero-shot", "Φ zero-shot, reads data"
 WITH_MAML = "Φ zero-shot, reads data, with MAML"
-UNTRAINED = "untrained Φ adapted"
+UNTRAINED = "untrained Φ, reads data"
 FOREIGN = "Φ zero-shot, made for the other device"
 SEARCHES = ("Optuna TPE", "random search")
 INNER_STEPS = 5
@@ -151,20 +151,19 @@ def _optuna(setup, budget):
     return _from_search(search, SEARCHES[0], setup, budget)
 
 
-def _zero_shot(attribute, reads_data, setup, budget):
+def _zero_shot(make_phi, reads_data, setup, budget):
     def make(limit):
-        compressor = load_phi(getattr(setup, attribute))
+        compressor = make_phi(setup)
         support = setup.support if reads_data else None
         return compressor.propose(setup.model, limit, setup.profile, support=support)
 
     return Proposal(make(budget), 0, make)
 
 
-def _adapted(is_trained, setup, budget):
+def _adapted(setup, budget):
     def make(limit):
         task = Task(setup.model, limit, setup.profile, support=setup.support, query=setup.query)
-        compressor = load_phi(setup.phi) if is_trained else MetaCompressor()
-        return compressor.adapt(task, INNER_STEPS).policy
+        return load_phi(setup.phi).adapt(task, INNER_STEPS).policy
 
     policy = make(budget)
     chosen = {"chosen": policy.provenance["chosen"]}
@@ -194,11 +193,11 @@ METHODS = {
     "LAMP": partial(_best_bits, baselines.lamp),
     "sensitivity, measured": partial(_sensitivity, "loss"),
     "sensitivity, Hessian": partial(_sensitivity, "hessian"),
-    ZERO_SHOT: partial(_zero_shot, "phi", False),
-    INFORMED: partial(_zero_shot, "phi", True),
-    ADAPTED: partial(_adapted, True),
-    UNTRAINED: partial(_adapted, False),
-    WITH_MAML: partial(_zero_shot, "with_maml", True),
+    ZERO_SHOT: partial(_zero_shot, lambda setup: load_phi(setup.phi), False),
+    UNTRAINED: partial(_zero_shot, lambda setup: MetaCompressor(), True),
+    INFORMED: partial(_zero_shot, lambda setup: load_phi(setup.phi), True),
+    ADAPTED: _adapted,
+    WITH_MAML: partial(_zero_shot, lambda setup: load_phi(setup.with_maml), True),
     FOREIGN: _foreign,
     "random policy": _random,
     SEARCHES[1]: _random_search,
