@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from tests.deploy.handover.small_files import File, classifier, weights
 from tf_metacompress.deploy import (
     ModelMetadata,
     Normalization,
+    arena_bytes,
     inspect_litert,
+    micro_process,
     write_metadata,
 )
 from tf_metacompress.deploy.delegation import Delegation
@@ -212,6 +215,41 @@ def test_metadata_are_told(tmp_path):
     assert report.metadata_names == ("TFMC_METADATA",)
     assert json.loads(report.to_json())["metadata"]["labels"] == ["a", "b", "c"]
     assert "3 labels: a, b, c" in str(report)
+
+
+def inspected(tmp_path, file):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(file.packed())
+    return inspect_litert(path)
+
+
+@pytest.mark.skipif(micro_process.micro_version() is None, reason="extra micro is missing")
+def test_the_arena_is_that_of_the_microcontroller(tmp_path):
+    report = inspected(tmp_path, classifier())
+    assert report.arena_bytes == arena_bytes(report.path) > 0
+    assert json.loads(report.to_json())["arena_bytes"] == report.arena_bytes
+    assert f"TensorFlow Lite Micro: arena {report.arena_bytes / 1024:,.1f} KiB" in str(report)
+    assert not any("icro" in text for text in report.remarks)
+
+
+@pytest.mark.parametrize(
+    ("file", "version", "reason"),
+    [
+        (classifier("uint8"), None, "Received: uint8 weights."),
+        (classifier(), None, r"pip install 'tf_metacompress\[micro\]'"),
+        (classifier(), "0", "TensorFlow Lite Micro cannot be run. It said: broken"),
+    ],
+)
+def test_why_there_is_no_arena(monkeypatch, tmp_path, file, version, reason):
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit('broken')")
+    monkeypatch.setattr(micro_process, "_PROGRAM", broken)
+    for module in ("micro", "micro_process"):
+        monkeypatch.setattr(f"tf_metacompress.deploy.{module}.micro_version", lambda: version)
+    report = inspected(tmp_path, file)
+    assert report.arena_bytes is None
+    assert re.search(reason, report.remarks[-1])
+    assert "TensorFlow Lite Micro: arena" not in str(report)
 
 
 def test_a_runtime_that_does_not_tell_is_said_so():

@@ -18,6 +18,7 @@ from tf_metacompress.deploy.file_counts import (
 from tf_metacompress.deploy.file_remarks import remark
 from tf_metacompress.deploy.file_tables import (
     delegation_lines,
+    kib,
     metadata_lines,
     op_lines,
     printable,
@@ -32,12 +33,14 @@ from tf_metacompress.deploy.interpreter import read_model_file
 from tf_metacompress.deploy.io_signatures import Signature, read_signatures
 from tf_metacompress.deploy.litert_process import RefusedFileError, Turns, run_in_process
 from tf_metacompress.deploy.machine import Machine, this_machine
+from tf_metacompress.deploy.micro import measured_arena
 from tf_metacompress.deploy.model_metadata import ModelMetadata, metadata_of
 from tf_metacompress.deploy.records import Record
 from tf_metacompress.deploy.sizes import FileSizes, measure_sizes
-from tf_metacompress.errors import UnsupportedModelError
+from tf_metacompress.errors import DeviceError, UnsupportedModelError
 
 _WIDEST_LINE, _WIDEST_REMARK = 100, 1000
+_NO_MICRO = "The arena for a microcontroller is not measured: pip install 'tf_metacompress[micro]'."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,8 @@ class FileReport(Record):
         machine: The machine and the runtime that `delegation` and `refused` are of.
         delegation: How that runtime splits the main subgraph; None when it does not tell.
         refused: Why that runtime does not run the file, None if it does.
+        arena_bytes: Smallest arena that TensorFlow Lite Micro starts it in, with its portable
+            kernels on this machine; None if that was not measured or it does not run the file.
         metadata_names: Names of its metadata entries.
         metadata: What this package wrote into it, None if nothing.
         remarks: What to know of it, in plain words.
@@ -78,6 +83,7 @@ class FileReport(Record):
     machine: Machine
     delegation: Delegation | None
     refused: str | None
+    arena_bytes: int | None
     metadata_names: tuple[str, ...]
     metadata: ModelMetadata | None
     remarks: tuple[str, ...] = ()
@@ -127,18 +133,22 @@ class FileReport(Record):
         else:
             first, *rest = delegation_lines(self.delegation)
             yield from (where + first, *rest)
+        if self.arena_bytes is not None:
+            yield f"TensorFlow Lite Micro: arena {kib(self.arena_bytes)}"
 
 
 def inspect_litert(path: PathLike) -> FileReport:
     """Looks into a .tflite file, whoever made it.
 
-    The file is checked, then opened with the runtime in a process of its own, but not run.
+    The file is checked, then opened with the runtime in a process of its own, but not run. With the
+    extra `micro` it runs once on TensorFlow Lite Micro, likewise, to find its arena.
 
     Args:
         path: The file.
 
     Returns:
-        Its operators, types, zeros, sizes, inputs and outputs, delegate partitions and metadata.
+        Its operators, types, zeros, sizes, inputs and outputs, delegate partitions, arena and
+        metadata.
 
     Raises:
         CorruptFileError: If it is damaged, its metadata are, or the runtime crashes on it; this
@@ -148,9 +158,20 @@ def inspect_litert(path: PathLike) -> FileReport:
     file = read_flatfile(read_model_file(path), str(path))
     try:
         (run,) = run_in_process([file.data], [str(path)], Turns()).files
+        report = describe_file(file, str(path), delegation_of(run.operators))
     except (RefusedFileError, UnsupportedModelError) as error:
-        return describe_file(file, str(path), None, refused=str(error))
-    return describe_file(file, str(path), delegation_of(run.operators))
+        report = describe_file(file, str(path), None, refused=str(error))
+    arena, said = _arena(file, str(path))
+    return replace(report, arena_bytes=arena, remarks=(*report.remarks, *said))
+
+
+def _arena(file: FlatFile, path: str) -> tuple[int | None, tuple[str, ...]]:
+    """Measures the arena for a microcontroller, or says why there is none."""
+    try:
+        arena = measured_arena(file, path)
+    except (UnsupportedModelError, DeviceError) as error:
+        return None, (str(error),)
+    return arena, (_NO_MICRO,) if arena is None else ()
 
 
 def describe_file(
@@ -184,6 +205,7 @@ def describe_file(
         machine=this_machine(),
         delegation=delegation,
         refused=refused,
+        arena_bytes=None,
         metadata_names=file.metadata_names,
         metadata=metadata_of(file.data),
     )
