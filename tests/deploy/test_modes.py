@@ -276,9 +276,12 @@ def test_a_healthy_int8_file_passes_and_a_collapsed_one_fails(tmp_path):
     report = export_litert(healthy, path, mode="int8", representative_dataset=x)
     assert report.parity.relative_error < 0.1
     earlier = path.read_bytes()
-    with pytest.raises(ParityError, match="nothing was written") as caught:
+    with pytest.raises(ParityError, match="nothing was written.* part at layer 'dep") as caught:
         export_litert(collapsed, path, mode="int8", representative_dataset=x)
     parity = caught.value.report.parity
+    assert [one.layer for one in parity.layers][:2] == ["conv", "depthwise"]
+    assert parity.first_apart.layer == "depthwise"
+    assert parity.layers[0].relative_error < 0.02
     assert isinstance(parity, ParityReport)
     assert parity.relative_error > 0.5
     assert path.read_bytes() == earlier

@@ -31,7 +31,7 @@ from tf_metacompress.deploy.model_metadata import (
     write_metadata,
 )
 from tf_metacompress.deploy.modes import Mode, ModeOptions, get_mode, mode_names, register_mode
-from tf_metacompress.deploy.parity import OutputParity, ParityReport
+from tf_metacompress.deploy.parity import LayerParity, OutputParity, ParityReport
 from tf_metacompress.deploy.report import ExportReport
 from tf_metacompress.deploy.side_by_side import CountDifference, SideBySide, compare_files
 from tf_metacompress.deploy.sizes import FileSizes, measure_sizes
@@ -48,6 +48,7 @@ __all__ = [
     "ExportReport",
     "FileReport",
     "FileSizes",
+    "LayerParity",
     "LitertModel",
     "MicroReport",
     "Mode",

@@ -31,7 +31,7 @@ class Conversion:
     output_names: tuple[str, ...]
 
 
-def convert_float(model: keras.Model) -> Conversion:
+def convert_float(model: keras.Model, *, dynamic_batch: bool = False) -> Conversion:
     """Converts a model to float32, batch size one, with named inputs and outputs.
 
     The weights enter the graph as constants, so the converter folds BatchNormalization and the
@@ -39,6 +39,7 @@ def convert_float(model: keras.Model) -> Conversion:
 
     Args:
         model: A built Keras 3 model of any kind, in any dtype policy.
+        dynamic_batch: Whether the batch size is left open; one is then what the file starts with.
 
     Returns:
         The file and the names in it.
@@ -56,7 +57,7 @@ def convert_float(model: keras.Model) -> Conversion:
     constants = [(variable, tf.constant(variable.numpy())) for variable in model.variables]
     names: list[str] = []
 
-    @tf.function(input_signature=signature.tensor_specs(), autograph=False)
+    @tf.function(input_signature=_specs(signature, dynamic_batch), autograph=False)
     def frozen(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         packed = signature.pack(dict(zip(signature.names, tensors, strict=True)))
         with keras.StatelessScope(state_mapping=constants):
@@ -66,6 +67,13 @@ def convert_float(model: keras.Model) -> Conversion:
 
     data = _converted(model, frozen)
     return Conversion(data=data, signature=signature, output_names=tuple(names))
+
+
+def _specs(signature: ModelSignature, dynamic_batch: bool) -> list[tf.TensorSpec]:
+    specs = signature.tensor_specs()
+    if not dynamic_batch:
+        return specs
+    return [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, spec.name) for spec in specs]
 
 
 def _converted(model: keras.Model, frozen: Any) -> bytes:

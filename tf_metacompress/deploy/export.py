@@ -3,46 +3,48 @@
 import hashlib
 import importlib.metadata
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
+from typing import Any, Unpack
 
 import keras
-import numpy as np
 
-from tf_metacompress.anatomy import check_keras_model, describe, kernel_arrays
-from tf_metacompress.anatomy.samples import Samples, check_samples, random_samples
-from tf_metacompress.anatomy.signature import ModelSignature, model_signature
-from tf_metacompress.atomic import PathLike, check_writable, write_bytes
+from tf_metacompress.anatomy import check_keras_model, kernel_arrays
+from tf_metacompress.anatomy.signature import model_signature
+from tf_metacompress.atomic import PathLike, write_bytes, write_text
 from tf_metacompress.compression import finalize
 from tf_metacompress.deploy.advice import advise
 from tf_metacompress.deploy.convert import Conversion, convert_float
 from tf_metacompress.deploy.delegation import read_delegation
+from tf_metacompress.deploy.export_request import (
+    ExportExtras,
+    Request,
+    check_data,
+    check_plans,
+    check_request,
+    trained_plans,
+)
 from tf_metacompress.deploy.flatfile import FlatFile
-from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.inspection import layer_storage, tensors_not_int8
 from tf_metacompress.deploy.interpreter import LitertModel
 from tf_metacompress.deploy.layer_formats import op_formats
-from tf_metacompress.deploy.layer_map import LayerTensor, map_layers
-from tf_metacompress.deploy.modes import CalibrationSamples, Mode, ModeOptions, get_mode
-from tf_metacompress.deploy.parity import ParityReport, compare_outputs
-from tf_metacompress.deploy.reference import keras_outputs
+from tf_metacompress.deploy.model_digest import model_digest
+from tf_metacompress.deploy.model_metadata import (
+    ModelMetadata,
+    check_metadata,
+    metadata_json,
+    with_metadata,
+)
+from tf_metacompress.deploy.modes import CalibrationSamples, ModeOptions
+from tf_metacompress.deploy.parity import ParityReport
+from tf_metacompress.deploy.proof import Proof, Source
 from tf_metacompress.deploy.report import ExportReport
 from tf_metacompress.deploy.sizes import measure_sizes
 from tf_metacompress.deploy.trained_ranges import trained_ranges
-from tf_metacompress.errors import (
-    ParityError,
-    UnsupportedModelError,
-    check_choice,
-    check_positive,
-    invalid,
-    wrong_type,
-)
+from tf_metacompress.errors import ParityError, UnsupportedModelError
 from tf_metacompress.layer_tree import leaf_layers
-from tf_metacompress.policy import LayerPlan, Policy
+from tf_metacompress.policy import Policy
 from tf_metacompress.typing import ExportMode, IoDtype
-from tf_metacompress.wrappers import CompressedModel, LayerCompressor
+from tf_metacompress.wrappers import CompressedModel
 
 _MAX_CALIBRATION = 512
 _MAX_PARITY = 256
@@ -58,12 +60,13 @@ def export_litert(
     policy: Policy | None = None,
     io_dtype: IoDtype = "float32",
     tolerance: float | None = None,
+    **extras: Unpack[ExportExtras],
 ) -> ExportReport:
     """Writes a Keras model as a .tflite file that was run and compared with Keras.
 
     The file has a static batch size of one and named inputs and outputs. It is run on the
-    representative data; if any output lies further from Keras than `tolerance`, nothing is written
-    and an earlier file stays as it was.
+    representative data; if any output lies further from Keras than `tolerance`, nothing is written,
+    an earlier file stays as it was, and the error names the first layer where the two part.
 
     Args:
         model: A built Keras 3 model of any kind, or what `compress` returned. It is not changed.
@@ -71,8 +74,9 @@ def export_litert(
         mode: "float32", "float16" (stored weights), "dynamic" (int8 weights), "int8" (integer
             weights and activations; weights on a grid of up to 8 bits lose nothing, and those of
             dense layers are packed where 4 bits hold them), "int16x8" (int8 weights, int16
-            activations: slower, nearly exact) or "mixed" (each layer as the policy says; layers
-            that it leaves alone stay in float32).
+            activations: slower, nearly exact), "sparse" (float32 with kernels of many zeros in
+            the sparse encoding: faster on ARM only) or "mixed" (each layer as the policy says;
+            layers that it leaves alone stay in float32).
         representative_dataset: Inputs, an array of shape (N, ...), or several arrays in order or
             by input name. Needed by all modes with integer activations, for the ranges that
             training did not leave; at most 512 samples, evenly spaced, are used.
@@ -85,6 +89,12 @@ def export_litert(
             (order of summation), 0.05 for float16 (11 significant bits, many layers), 0.25 for
             all with integers (on confident class probabilities 3 % other answers; sound files show
             0.01 to 0.1, collapsed ones about 1).
+        **extras: `metadata`, a ModelMetadata to write into the file and, as JSON, into
+            "<path>.json" beside it: `ModelMetadata()` is enough, as policy, versions and the hash
+            of the Keras model are filled in; None writes neither. `targets`, the right answers for
+            `representative_dataset`, to score Keras and file with: classes or values, an array or
+            a mapping by output name. `per_layer=True` compares layer by layer even if the outputs
+            agree. `dynamic_batch=True` leaves the batch size open.
 
     Returns:
         What was written and how it was checked.
@@ -101,13 +111,17 @@ def export_litert(
         >>> report.mode, report.parity.passed
         ('float32', True)
     """
-    request = _check_request(path, mode, io_dtype, tolerance)
+    request = check_request(path, mode, io_dtype, tolerance, extras)
     check_keras_model(model)
     plain = finalize(model) if isinstance(model, CompressedModel) else model
-    plans = _plans(model, plain, policy, request.mode)
-    samples = _samples(representative_dataset, request.mode, model_signature(plain))
+    plans = check_plans(model, plain, policy, request.mode)
+    samples = check_data(representative_dataset, request.mode, model_signature(plain))
     calibration = samples.spread(_MAX_CALIBRATION) if request.mode.needs_data else None
-    source = _Source(conversion=convert_float(plain), kernels=kernel_arrays(plain, folded=True))
+    source = Source(
+        conversion=convert_float(plain, dynamic_batch=request.dynamic_batch),
+        kernels=kernel_arrays(plain, folded=True),
+    )
+    metadata = _metadata(request, model, plain, policy, source.file)
     trained = trained_ranges(model, plain, source.conversion, calibration)
     options = ModeOptions(
         io_dtype=request.io_dtype,
@@ -115,11 +129,10 @@ def export_litert(
         formats=op_formats(source.file, source.mapped, plans),
     )
     singles = calibration.singles() if calibration else []
-    opened = _quantized(request, plain, source.conversion, singles, options)
+    opened = _quantized(request, plain, source.conversion, singles, options, metadata)
     reference = model if trained.by_tensor else plain
-    parity = _parity(
-        reference, source.conversion, opened, samples.spread(_MAX_PARITY), request.tolerance
-    )
+    proof = Proof(model=plain, reference=reference, source=source, opened=opened)
+    parity = proof.parity(samples.spread(_MAX_PARITY), request.tolerance, request.per_layer)
     report = replace(
         _report(request, source, opened, parity),
         num_calibration_samples=len(singles),
@@ -127,89 +140,34 @@ def export_litert(
     )
     report = replace(report, warnings=advise(report, opened.file))
     _check_parity(report)
-    write_bytes(path, opened.file.data)
+    _write(report, opened.file.data, metadata)
     return report
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Request:
-    """What the user asked for, checked."""
-
-    path: str
-    mode: Mode
-    io_dtype: IoDtype
-    tolerance: float
-
-
-def _check_request(
-    path: PathLike, mode: ExportMode, io_dtype: IoDtype, tolerance: float | None
-) -> _Request:
-    chosen = get_mode(mode)
-    check_choice("io_dtype", io_dtype, ("float32", "int8"))
-    if io_dtype not in chosen.io_dtypes:
-        raise invalid(
-            f"`io_dtype` must be 'float32' in mode {mode!r}.",
-            "Only mode 'int8' takes and gives int8.",
-            io_dtype=io_dtype,
-        )
-    limit = chosen.tolerance if tolerance is None else check_positive("tolerance", tolerance)
-    if check_writable(path).is_dir():
-        raise invalid("`path` must name a file, not a directory.", path=str(path))
-    return _Request(path=str(path), mode=chosen, io_dtype=io_dtype, tolerance=limit)
+def _metadata(
+    request: Request,
+    model: keras.Model,
+    plain: keras.Model,
+    policy: Policy | None,
+    file: FlatFile,
+) -> ModelMetadata | None:
+    """Fills in what the user left open; None if the file shall say nothing."""
+    said = request.metadata
+    if said is None:
+        return None
+    check_metadata(said, file)
+    plans = trained_plans(model)
+    chosen = policy or (Policy.from_plans(plans) if plans else None)
+    return replace(
+        said,
+        policy=said.policy or (chosen.to_dict() if chosen else None),
+        versions=said.versions or _versions(),
+        keras_sha256=model_digest(plain),
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    """The float32 file that all modes start from, and where each kernel is in it."""
-
-    conversion: Conversion
-    kernels: Mapping[str, Sequence[np.ndarray]]
-
-    @cached_property
-    def file(self) -> FlatFile:
-        return read_flatfile(self.conversion.data)
-
-    @cached_property
-    def mapped(self) -> tuple[LayerTensor, ...]:
-        return map_layers(self.file, self.kernels)
-
-
-def _plans(
-    model: keras.Model, plain: keras.Model, policy: Policy | None, mode: Mode
-) -> tuple[LayerPlan, ...]:
-    """What was decided for each layer; nothing in a mode that treats all layers alike."""
-    if not mode.needs_plans:
-        if policy is not None:
-            raise invalid(
-                "`policy` goes with mode 'mixed' only.",
-                "The other modes treat all layers alike.",
-                mode=mode.name,
-            )
-        return ()
-    if policy is not None:
-        if not isinstance(policy, Policy):
-            raise wrong_type("`policy` must be a Policy.", policy=policy)
-        return policy.resolve(describe(plain))
-    if not isinstance(model, CompressedModel):
-        raise invalid(
-            f"Mode {mode.name!r} needs `policy` for a model that `compress` did not make.",
-            "Pass the policy, or the student itself in place of the finalized model.",
-            policy=policy,
-        )
-    acting = [c for c in model.compressors if isinstance(c, LayerCompressor) and c.kernels]
-    return tuple(compressor.plan for compressor in acting)
-
-
-def _samples(dataset: Any, mode: Mode, signature: ModelSignature) -> Samples:
-    if dataset is not None:
-        return check_samples(dataset, signature)
-    if mode.needs_data:
-        raise invalid(
-            f"Mode {mode.name!r} needs `representative_dataset`.",
-            "Pass a few hundred inputs, for example x_train[:500].",
-            representative_dataset=dataset,
-        )
-    return random_samples(signature)
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def _way_out(model: keras.Model) -> str:
@@ -225,14 +183,16 @@ def _way_out(model: keras.Model) -> str:
 
 
 def _quantized(
-    request: _Request,
+    request: Request,
     model: keras.Model,
     conversion: Conversion,
     calibration: CalibrationSamples,
     options: ModeOptions,
+    metadata: ModelMetadata | None,
 ) -> LitertModel:
     try:
         data = request.mode.quantize(conversion.data, calibration, options)
+        data = data if metadata is None else with_metadata(data, metadata)
         return LitertModel.open(data, trusted=True)
     except Exception as error:
         reason = " ".join(str(error).split())[:300].rstrip(".")
@@ -242,16 +202,8 @@ def _quantized(
         ) from error
 
 
-def _parity(
-    model: keras.Model, conversion: Conversion, opened: LitertModel, samples: Samples, limit: float
-) -> ParityReport:
-    expected = keras_outputs(model, conversion.signature, conversion.output_names, samples)
-    actual = opened.run(samples.arrays)
-    return compare_outputs(expected, actual, tolerance=limit, source=samples.source)
-
-
 def _report(
-    request: _Request, source: _Source, opened: LitertModel, parity: ParityReport
+    request: Request, source: Source, opened: LitertModel, parity: ParityReport
 ) -> ExportReport:
     int8 = request.mode.name == "int8"
     layers = layer_storage(opened.file, source.mapped, source.file)
@@ -267,7 +219,7 @@ def _report(
         not_int8=tensors_not_int8(opened.file) if int8 else (),
         delegation=read_delegation(opened),
         parity=parity,
-        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        versions=_versions(),
     )
 
 
@@ -281,7 +233,14 @@ def _check_parity(report: ExportReport) -> None:
     raise ParityError(
         f"The {report.mode} file does not compute what Keras computes, so nothing was written. "
         f"Received: output {worst.name!r} with relative error {error}, tolerance "
-        f"{parity.tolerance:g}{agreement}, {parity.num_samples} samples. Use representative data "
-        "like those of deployment, a mode with more bits, or a larger `tolerance`.",
+        f"{parity.tolerance:g}{agreement}, {parity.num_samples} samples. {parity.where_apart()} "
+        "Use representative data like those of deployment, a mode with more bits, or a larger "
+        "`tolerance`.",
         report=report,
     )
+
+
+def _write(report: ExportReport, data: bytes, metadata: ModelMetadata | None) -> None:
+    write_bytes(report.path, data)
+    if metadata is not None:
+        write_text(f"{report.path}.json", metadata_json(data, metadata))

@@ -79,6 +79,8 @@ class ModelMetadata(Record):
         policy: The policy it was compressed with, as `Policy.to_dict` gives it.
         source: File name of the model it was made from.
         source_sha256: Hash of that file, hexadecimal.
+        keras_sha256: Hash of the Keras model's configuration and weights, hexadecimal; export sets
+            it.
         versions: Package name to version of what made it.
 
     Raises:
@@ -92,6 +94,7 @@ class ModelMetadata(Record):
     policy: Mapping[str, Any] | None = None
     source: str = ""
     source_sha256: str = ""
+    keras_sha256: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,6 +33,26 @@ class OutputParity(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerParity(Record):
+    """How far one tensor of the file lies from the Keras layer whose result it holds.
+
+    Attributes:
+        layer: Path of the layer whose kernel the tensor is computed with; without one as `result`.
+        result: Path of the layer that gives the tensor in Keras: another one than `layer` where
+            BatchNormalization or an activation was fused. " (call 2)" follows for a shared layer.
+        tensor: Name of the tensor in the file.
+        relative_error: Root mean square of the differences, relative to that of the Keras result.
+        max_abs_error: Largest absolute difference.
+    """
+
+    layer: str
+    result: str
+    tensor: str
+    relative_error: float
+    max_abs_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ParityReport(Record):
     """Parity of all outputs.
 
@@ -41,12 +61,38 @@ class ParityReport(Record):
         tolerance: Largest accepted `relative_error`.
         num_samples: Samples compared.
         source: "representative_dataset", or "random" when none was given.
+        layers: In order of execution every tensor of the file that holds the result of a layer;
+            empty unless an output failed or `per_layer` was asked for. Computed without delegates,
+            on at most 16 samples.
+        unseen_layers: Layers with kernels that are not in `layers`, with the reason, likewise.
     """
 
     outputs: tuple[OutputParity, ...]
     tolerance: float
     num_samples: int
     source: str
+    layers: tuple[LayerParity, ...] = ()
+    unseen_layers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def first_apart(self) -> LayerParity | None:
+        """The first layer that lies further from Keras than the tolerance, None for none seen."""
+        return next((one for one in self.layers if not one.relative_error <= self.tolerance), None)
+
+    def where_apart(self) -> str:
+        """Says in a sentence or two where file and Keras part, and what could not be seen."""
+        hidden = ", ".join(f"{name!r} ({reason})" for name, reason in self.unseen_layers.items())
+        note = f" Not seen: {hidden}." if hidden else ""
+        if not self.layers:
+            return f"No layer could be compared.{note}"
+        first = self.first_apart
+        if first is None:
+            worst = max(self.layers, key=lambda one: one.relative_error)
+            text = f"No layer seen lies above the tolerance; the furthest is {_error(worst)}."
+            return text + note
+        index = self.layers.index(first)
+        before = f", after {_error(self.layers[index - 1])}" if index else ", the first seen"
+        return f"They part at layer {_error(first)}{before}.{note}"
 
     @property
     def worst(self) -> OutputParity:
@@ -67,6 +113,10 @@ class ParityReport(Record):
     def passed(self) -> bool:
         """Whether every output lies within the tolerance."""
         return self.relative_error <= self.tolerance
+
+
+def _error(one: LayerParity) -> str:
+    return f"{one.layer!r} (relative error {one.relative_error:.3g})"
 
 
 def compare_outputs(
@@ -108,6 +158,13 @@ def _output_parity(name: str, expected: np.ndarray, actual: np.ndarray) -> Outpu
         spread_error=_ratio(error, _rms(expected - expected.mean(axis=0))),
         agreement=_agreement(expected, actual),
     )
+
+
+def relative_error(squared_error: float, squared_scale: float) -> float:
+    """Gives √(error / scale) of two sums of squares: 0 for no error, infinite where undefined."""
+    if not math.isfinite(squared_error):
+        return math.inf
+    return _ratio(math.sqrt(squared_error), math.sqrt(squared_scale))
 
 
 def _rms(values: np.ndarray) -> float:

@@ -16,13 +16,11 @@ from tf_metacompress.anatomy.samples import Samples
 from tf_metacompress.deploy.convert import Conversion
 from tf_metacompress.deploy.flatfile import FlatFile
 from tf_metacompress.deploy.interpreter import LitertModel
-from tf_metacompress.deploy.precision import float32_compute
 from tf_metacompress.deploy.report import RangeUse
-from tf_metacompress.layer_tree import Call, leaf_layers, redirected
+from tf_metacompress.deploy.value_match import layer_results, same_tensors
 from tf_metacompress.wrappers import ActivationRange, CompressedModel
 
 _NUM_SAMPLES = 2
-_SAME = 1e-4
 _SCALE_ROUNDING = 1e-5
 _MADE_BY_QUANTIZE = "_quantized"
 
@@ -99,9 +97,11 @@ def trained_ranges(
     if samples is None or not learned:
         return TrainedRanges()
     few = samples.spread(_NUM_SAMPLES)
-    results = _layer_results(plain, learned, conversion, few)
+    results = layer_results(plain, learned, conversion.signature, few)
     tensors = LitertModel.open(conversion.data, trusted=True, keep_tensors=True).run_all(few.arrays)
-    by_layer = {path: _same(results.get(path, ()), tensors) for path in learned}
+    by_layer = {
+        path: _holding(results.get(path, ()), own, tensors) for path, own in learned.items()
+    }
     by_tensor = {}
     for path, names in by_layer.items():
         low, high = (float(value) for value in (learned[path].range_min, learned[path].range_max))
@@ -119,43 +119,9 @@ def _learned(model: keras.Model) -> dict[str, ActivationRange]:
     }
 
 
-def _layer_results(
-    plain: keras.Model,
-    learned: Mapping[str, ActivationRange],
-    conversion: Conversion,
-    samples: Samples,
-) -> dict[str, list[np.ndarray]]:
-    """Runs the model and keeps the results of some layers, one entry a call."""
-    results: dict[str, list[np.ndarray]] = {}
-
-    def keep(path: str, layer: keras.layers.Layer, call: Call) -> Call:
-        def keeping(*args: object, **kwargs: object) -> object:
-            outputs = call(*args, **kwargs)
-            own = learned[path]
-            clipped = np.clip(np.asarray(outputs), own.minimum, own.maximum)
-            results.setdefault(path, []).append(clipped)
-            return outputs
-
-        return keeping
-
-    layers = {path: layer for path, layer in leaf_layers(plain).items() if path in learned}
-    with float32_compute(plain), redirected(layers, keep):
-        plain(conversion.signature.pack(samples.arrays), training=False)
-    return results
-
-
-def _same(results: Sequence[np.ndarray], tensors: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """Names the tensors that hold the same numbers in the same order; none for numbers alike."""
-    names = []
-    for result in results:
-        wanted = result.reshape(-1).astype(np.float64)
-        largest = np.abs(wanted).max(initial=0.0)
-        if largest == 0.0 or np.ptp(wanted) == 0.0:
-            continue
-        names += [
-            name
-            for name, values in tensors.items()
-            if values.size == wanted.size
-            and np.abs(values.reshape(-1) - wanted).max() <= _SAME * largest
-        ]
-    return tuple(dict.fromkeys(names))
+def _holding(
+    results: Sequence[np.ndarray], own: ActivationRange, tensors: Mapping[str, np.ndarray]
+) -> tuple[str, ...]:
+    """Names the tensors that hold any of the results, within the bounds of their layer."""
+    clipped = [np.clip(result, own.minimum, own.maximum) for result in results]
+    return tuple(dict.fromkeys(name for one in clipped for name in same_tensors(one, tensors)))

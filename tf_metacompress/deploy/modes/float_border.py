@@ -81,6 +81,8 @@ def _float_twins(graph: schema.SubGraphT, indices: Sequence[int]) -> dict[int, i
         twin = schema.TensorT()
         twin.name = bytes(tensor.name) + b"_float32"
         twin.shape = np.array(tensor.shape, np.int32)
+        if tensor.shapeSignature is not None:
+            twin.shapeSignature = np.array(tensor.shapeSignature, np.int32)
         twin.type = schema.TensorType.FLOAT32
         twin.hasRank = True
         graph.tensors.append(twin)
