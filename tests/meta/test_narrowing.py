@@ -112,6 +112,9 @@ def test_adapt_proposes_within_the_latency_too(given):
     found = compressor.adapt(task, inner_steps=1)
     assert shares(found.policy, model)
     assert found.compressor.actions == compressor.actions
+    model.compile(loss=loss)
+    told = compressor.propose(model, budget, DEVICE, support=data, latency=table)
+    assert shares(told, model) == shares(found.policy, model)
     smaller, _ = remove_channels(model, found.policy, device=DEVICE)
     assert latency_ms(table, describe(smaller)) <= budget.latency_ms * (1 + 1e-6)
 
