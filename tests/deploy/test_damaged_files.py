@@ -125,6 +125,7 @@ in_turn = {
         deploy.compare_files([whole, path], num_blocks=3, runs_per_block=1)
     ),
     "bundle": lambda turn: deploy.bundle_android(path, folder / f"bundle {turn}"),
+    "micro": lambda turn: str(deploy.measure_micro(path)),
 }
 told = {name: [0, 0] for name in (*always, *in_turn)}
 for turn, mutant in enumerate(mutants(whole.read_bytes(), count, seed=1)):

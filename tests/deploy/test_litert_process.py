@@ -12,7 +12,7 @@ from tf_metacompress.deploy.litert_process import (
     Turns,
     refusal,
     run_in_process,
-    run_once,
+    run_samples,
     try_in_process,
 )
 from tf_metacompress.errors import CorruptFileError, UnsupportedModelError
@@ -62,11 +62,12 @@ def test_turns_runs_and_operators():
 
 def test_given_inputs_go_in_and_outputs_come_out():
     x = np.array([[1, -2, 3, -4, 5, -6, 7, -8]], np.float32)
-    outputs, run = run_once(tiny_file("a"), "a", {0: x})
+    x = np.stack([x, -2 * x, x + 3])
+    outputs, run = run_samples(tiny_file("a"), "a", {0: x})
     np.testing.assert_array_equal(outputs[1], np.maximum(x, 0))
     assert len(outputs) == 1 and run.operators
     with pytest.raises(CorruptFileError, match="refuses .* Received: a"):
-        run_once(tiny_file("a"), "a", {0: x[:, :3]})
+        run_samples(tiny_file("a"), "a", {0: x[..., :3]})
 
 
 def test_a_crash_is_an_error_that_names_the_file(tmp_path):

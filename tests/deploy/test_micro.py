@@ -9,12 +9,13 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from tests.deploy.handover.small_files import INPUT_SCALE, INPUT_ZERO, File, classifier
+from tests.deploy.test_litert_process import crashing
 from tf_metacompress.deploy import (
-    LitertModel,
     arena_bytes,
     bundle_android,
     export_c_array,
     measure_micro,
+    micro,
     micro_process,
 )
 from tf_metacompress.deploy.flatreader import read_flatfile
@@ -88,10 +89,13 @@ class TestOnMicro:
         """Parity can fail: LiteRT runs other weights than the microcontroller."""
         other = classifier("float32")
         path.write_bytes(other.packed())
-        truth = LitertModel.run
-        monkeypatch.setattr(
-            LitertModel, "run", lambda self, x: {k: v + 1 for k, v in truth(self, x).items()}
-        )
+        truth = micro.run_samples
+
+        def other_weights(*words):
+            outputs, run = truth(*words)
+            return {index: values + 1 for index, values in outputs.items()}, run
+
+        monkeypatch.setattr(micro, "run_samples", other_weights)
         report = measure_micro(path)
         assert not report.parity.passed
         assert report.parity.max_abs_error == pytest.approx(1, abs=1e-4)
@@ -221,7 +225,23 @@ def test_what_has_no_kernel_is_named_before_anything_is_run(monkeypatch, tmp_pat
         arena_bytes(path)
 
 
+@pytest.mark.parametrize("shape", [(2, 4), (4,), (1, 0), (1, 2**30)])
+def test_inputs_that_cannot_be_drawn_are_refused(path, shape):
+    path.write_bytes(classifier(shape=shape).packed())
+    with pytest.raises(UnsupportedModelError, match="Received: pixels"):
+        measure_micro(path)
+
+
+def test_a_crash_of_litert_is_an_error_here(path):
+    path.write_bytes(crashing())
+    with pytest.raises(CorruptFileError, match=r"a crash \(SIGABRT\)"):
+        measure_micro(path)
+
+
 def test_bad_input_is_refused(path):
+    for inputs in (np.zeros((3, 5)), {"other": np.zeros((3, 4))}, np.zeros((0, 4))):
+        with pytest.raises(InvalidArgumentError, match="must fit the file's inputs"):
+            measure_micro(path, inputs)
     with pytest.raises(InvalidArgumentError, match="tolerance"):
         measure_micro(path, tolerance=0)
     with pytest.raises(InvalidArgumentError, match="Cannot read"):

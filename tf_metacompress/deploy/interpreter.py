@@ -1,7 +1,7 @@
 """The one place that opens a .tflite file with the LiteRT runtime and runs it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from tf_metacompress.deploy.flatreader import (
     has_mark,
     read_flatfile,
 )
+from tf_metacompress.deploy.input_arrays import Inputs, arrays_by_name
 from tf_metacompress.deploy.litert_process import refusal, try_in_process
 from tf_metacompress.errors import (
     CorruptFileError,
@@ -25,9 +26,8 @@ from tf_metacompress.errors import (
     wrong_type,
 )
 
-_LOOPS = ("WHILE", "IF")
-
-Inputs = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
+_NOT_LOOKED_AT = ("WHILE", "IF", "DENSIFY")
+"""Operators whose results are no activations, or not there when the file has run."""
 
 
 def read_model_file(path: PathLike) -> bytes:
@@ -170,7 +170,7 @@ class LitertModel:
         Raises:
             InvalidArgumentError: If the arrays do not fit the inputs.
         """
-        arrays = self.arrays_by_name(inputs)
+        arrays = self._arrays(inputs)
         collected: dict[str, list[np.ndarray]] = {name: [] for name in self.output_names}
         for index in range(len(next(iter(arrays.values())))):
             self.set_inputs({name: array[index : index + 1] for name, array in arrays.items()})
@@ -187,10 +187,10 @@ class LitertModel:
 
         Returns:
             Tensor name to real numbers of shape (N, ...), for all floats and quantised integers of
-            the main graph that are neither constants nor made by a loop.
+            the main graph that are neither constants, encoded or not, nor made by a loop.
         """
         graph = self.file.main
-        plain = [op for op in graph.ops if op.name not in _LOOPS]
+        plain = [op for op in graph.ops if op.name not in _NOT_LOOKED_AT]
         made = {index for op in plain for index in op.outputs} | set(graph.inputs)
         chosen = [
             detail
@@ -199,7 +199,7 @@ class LitertModel:
             and (detail["dtype"] == np.float32 or detail["quantization"][0])
         ]
         collected: dict[str, list[np.ndarray]] = {detail["name"]: [] for detail in chosen}
-        arrays = self.arrays_by_name(inputs)
+        arrays = self._arrays(inputs)
         for index in range(len(next(iter(arrays.values())))):
             self.set_inputs({name: array[index : index + 1] for name, array in arrays.items()})
             self.invoke()
@@ -226,36 +226,9 @@ class LitertModel:
         except (AttributeError, ValueError, RuntimeError):
             return None
 
-    def arrays_by_name(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Brings a batch into the form of a mapping.
-
-        Args:
-            inputs: As for `run`.
-
-        Returns:
-            Input name to array of shape (N, ...).
-
-        Raises:
-            InvalidArgumentError: If the arrays do not fit the inputs.
-        """
-        if isinstance(inputs, Mapping):
-            arrays = {name: np.asarray(inputs[name]) for name in self.input_names if name in inputs}
-        else:
-            several = isinstance(inputs, list | tuple) and len(self.input_names) > 1
-            values = inputs if several else [inputs]
-            arrays = dict(zip(self.input_names, map(np.asarray, values), strict=False))
-        expected = {name: tuple(self.input_detail(name)["shape"][1:]) for name in self.input_names}
-        shapes = {name: array.shape for name, array in arrays.items()}
-        lengths = {shape[:1] for shape in shapes.values()}
-        fits = {name: shape[1:] for name, shape in shapes.items()} == expected
-        if not fits or len(lengths) != 1 or 0 in next(iter(lengths)):
-            wanted = ", ".join(f"{name}: (N, {_join(shape)})" for name, shape in expected.items())
-            raise invalid(f"The arrays must fit the file's inputs, {wanted}.", shapes=shapes)
-        return arrays
-
-
-def _join(shape: tuple[int, ...]) -> str:
-    return ", ".join(str(int(extent)) for extent in shape)
+    def _arrays(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        shapes = {name: tuple(self.input_detail(name)["shape"]) for name in self.input_names}
+        return arrays_by_name(inputs, shapes)
 
 
 def _start(data: bytes, num_threads: int, source: str, keep_tensors: bool) -> Interpreter:

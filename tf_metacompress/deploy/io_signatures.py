@@ -3,7 +3,9 @@
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tf_metacompress.deploy.flatfile import FlatFile, Subgraph, TensorInfo
@@ -32,6 +34,11 @@ class IoTensor(Record):
     shape: tuple[int, ...]
     scale: float
     zero_point: int
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """Its type and quantisation, as `quantized` and `dequantized` take them."""
+        return {"dtype": np.dtype(self.type), "quantization": (self.scale, self.zero_point)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,18 +98,19 @@ def run_in_process(datas: Sequence[bytes], sources: Sequence[str], turns: Turns)
     )
 
 
-def run_once(
+def run_samples(
     data: bytes, source: str, inputs: Mapping[int, np.ndarray]
 ) -> tuple[dict[int, np.ndarray], FileRun]:
-    """Runs a file once in a process of its own on given inputs.
+    """Runs a file in a process of its own on given samples, one by one.
 
     Args:
         data: The whole file, already checked by `read_flatfile`.
         source: What to call it in an error.
-        inputs: Tensor by index to what it takes, in its stored type.
+        inputs: Tensor by index to what it takes, of shape (samples, ...) in its stored type.
 
     Returns:
-        Tensor by index to what the file gives, in its stored type; and how it ran.
+        Tensor by index to what the file gives, of shape (samples, ...) in its stored type; and how
+        it ran.
 
     Raises:
         CorruptFileError: As `run_in_process` does.

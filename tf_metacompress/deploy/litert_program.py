@@ -64,14 +64,18 @@ class Running:
 
 
 def answer(file, request, np):
-    """Runs a file once on inputs from an .npz file, by tensor, and writes its outputs alike."""
-    with np.load(request["inputs"]) as given:
-        for index in given.files:
-            file.interpreter.set_tensor(int(index), given[index])
-    file.run(1)
-    indices = [detail["index"] for detail in file.interpreter.get_output_details()]
-    outputs = {str(index): file.interpreter.get_tensor(index) for index in indices}
-    np.savez(request["outputs"], **outputs)
+    """Runs a file on samples from an .npz file, by tensor, and writes its outputs alike."""
+    interpreter = file.interpreter
+    with np.load(request["inputs"]) as stored:
+        given = {int(index): stored[index] for index in stored.files}
+    made = {detail["index"]: [] for detail in interpreter.get_output_details()}
+    for sample in zip(*given.values(), strict=True) if given else [()]:
+        for index, value in zip(given, sample, strict=True):
+            interpreter.set_tensor(index, value)
+        file.run(1)
+        for index, values in made.items():
+            values.append(interpreter.get_tensor(index))
+    np.savez(request["outputs"], **{str(index): np.stack(v) for index, v in made.items()})
 
 
 def measure(request):

@@ -1,6 +1,7 @@
 """`measure_micro`: what a .tflite file needs and computes on TensorFlow Lite Micro."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tf_metacompress.atomic import PathLike
-from tf_metacompress.deploy.flatfile import FlatFile, TensorInfo
+from tf_metacompress.deploy.flatfile import FlatFile
 from tf_metacompress.deploy.flatreader import read_flatfile
-from tf_metacompress.deploy.interpreter import Inputs, LitertModel, read_model_file
+from tf_metacompress.deploy.input_arrays import Inputs, arrays_by_name
+from tf_metacompress.deploy.interpreter import dequantized, quantized, read_model_file
+from tf_metacompress.deploy.io_signatures import IoTensor, Signature, read_signatures
+from tf_metacompress.deploy.litert_process import run_samples
 from tf_metacompress.deploy.micro_ops import resolver_methods
 from tf_metacompress.deploy.micro_process import micro_version, run_micro
 from tf_metacompress.deploy.parity import ParityReport, compare_outputs
@@ -19,6 +23,8 @@ from tf_metacompress.errors import UnsupportedModelError, check_int, check_posit
 
 _NUM_RANDOM = 8
 _TOLERANCE = 0.05
+_MOST_VALUES = 2**24
+_TYPES = ("float32", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "bool")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,16 +103,16 @@ def measure_micro(
     data = read_model_file(path)
     file = read_flatfile(data, str(path))
     methods = resolver_methods(file)
-    model = LitertModel.open(data)
-    _check_names(file)
-    arrays = _drawn(model, seed) if inputs is None else model.arrays_by_name(inputs)
-    stored = {model.file.input_names[name]: a for name, a in model.stored_inputs(arrays).items()}
-    samples = [stored[index][:, None] for index in file.main.inputs]
-    ran = run_micro(file, samples, str(path))
+    signature = read_signatures(file)[0]
+    _check_signature(file, signature)
+    samples = _samples(signature, inputs, seed)
+    stored = {file.input_names[name]: array for name, array in samples.items()}
+    reference, _ = run_samples(data, str(path), stored)
+    ran = run_micro(file, [stored[index] for index in file.main.inputs], str(path))
     given = dict(zip(file.main.outputs, ran.outputs, strict=True))
     parity = compare_outputs(
-        model.run(arrays),
-        {name: _real(given[i], file.main.tensors[i]) for name, i in file.output_names.items()},
+        _real(reference, file, signature),
+        _real(given, file, signature),
         tolerance=tolerance,
         source="random" if inputs is None else "inputs",
     )
@@ -149,7 +155,7 @@ def measured_arena(file: FlatFile, source: str) -> int | None:
     return None if micro_version() is None else run_micro(file, (), source).smallest_bytes
 
 
-def _check_names(file: FlatFile) -> None:
+def _check_signature(file: FlatFile, signature: Signature) -> None:
     named = (set(file.input_names.values()), set(file.output_names.values()))
     main = (set(file.main.inputs), set(file.main.outputs))
     if named != main:
@@ -158,29 +164,58 @@ def _check_names(file: FlatFile) -> None:
             f"inputs {list(file.input_names)} for {len(main[0])}, outputs "
             f"{list(file.output_names)} for {len(main[1])}. Export the model again."
         )
+    tensors = (*signature.inputs, *signature.outputs)
+    odd = [item for item in signature.inputs if item.shape[:1] != (1,)]
+    odd += [item for item in tensors if item.type not in _TYPES or not _is_small(item)]
+    if odd:
+        told = ", ".join(f"{item.name}: {item.type} {item.shape}" for item in odd)
+        raise UnsupportedModelError(
+            "Inputs must have the shape (1, ...); inputs and outputs must be numbers, and at most "
+            f"{_MOST_VALUES:,}. Received: {told}. Export the model again."
+        )
 
 
-def _drawn(model: LitertModel, seed: int) -> dict[str, np.ndarray]:
+def _is_small(item: IoTensor) -> bool:
+    return min(item.shape, default=1) > 0 and math.prod(item.shape) <= _MOST_VALUES
+
+
+def _samples(signature: Signature, inputs: Inputs | None, seed: int) -> dict[str, np.ndarray]:
+    """Input by name as the file stores it, of shape (samples, 1, ...)."""
+    items = signature.inputs
+    if inputs is None:
+        real = _drawn(signature, seed)
+    else:
+        real = arrays_by_name(inputs, {item.name: item.shape for item in items})
+    return {item.name: quantized(real[item.name], item.detail)[:, None] for item in items}
+
+
+def _drawn(signature: Signature, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    drawn = {}
-    for name in model.input_names:
-        detail = model.input_detail(name)
-        shape, dtype = (_NUM_RANDOM, *detail["shape"][1:]), np.dtype(detail["dtype"])
-        scale, zero_point = detail["quantization"]
-        if dtype.kind == "f":
-            drawn[name] = rng.random(shape, np.float32)
-        elif scale:
-            limits = np.iinfo(dtype)
-            levels = rng.integers(limits.min, limits.max, shape, np.int64, endpoint=True)
-            drawn[name] = (levels - zero_point) * np.float64(scale)
-        else:
-            drawn[name] = np.zeros(shape, dtype)
-    return drawn
+    return {item.name: _draw(item, rng) for item in signature.inputs}
 
 
-def _real(values: np.ndarray, tensor: TensorInfo) -> np.ndarray:
-    """Real numbers of shape (samples, ...) from what was stored in (samples, 1, ...)."""
-    joined = values.reshape(-1, *values.shape[2:])
-    if not tensor.scales.size or not np.issubdtype(joined.dtype, np.integer):
-        return joined
-    return (joined.astype(np.float64) - tensor.zero_points[0]) * tensor.scales[0]
+def _draw(item: IoTensor, rng: np.random.Generator) -> np.ndarray:
+    shape, dtype = (_NUM_RANDOM, *item.shape[1:]), np.dtype(item.type)
+    if dtype.kind == "f":
+        return rng.random(shape, np.float32)
+    if not item.scale:
+        return np.zeros(shape, dtype)
+    limits = np.iinfo(dtype)
+    levels = rng.integers(limits.min, limits.max, shape, np.int64, endpoint=True)
+    return (levels - item.zero_point) * np.float64(item.scale)
+
+
+def _real(
+    stored: Mapping[int, np.ndarray], file: FlatFile, signature: Signature
+) -> dict[str, np.ndarray]:
+    """Output by name as real numbers of shape (samples, ...) from stored (samples, 1, ...)."""
+    real = {}
+    for item in signature.outputs:
+        values = stored[file.output_names[item.name]]
+        if values.shape[1:] != item.shape:
+            raise UnsupportedModelError(
+                f"Output {item.name!r} must have the shape that the file states, {item.shape}. "
+                f"Received: {values.shape[1:]}. Export the model with fixed shapes."
+            )
+        real[item.name] = dequantized(values.reshape(-1, *values.shape[2:]), item.detail)
+    return real

@@ -255,6 +255,7 @@ def division():
         ),
         (division, {"sample": {"x": np.zeros((1, 3))}}, UnsupportedModelError, "NaN or infinity"),
         (classifier().packed, {"benchmarks": ["none.json"]}, InvalidArgumentError, "Cannot read"),
+        (classifier(shape=(1, 2**30)).packed, {}, UnsupportedModelError, "Received: pixels"),
     ],
 )
 def test_bad_input_leaves_nothing_behind(tmp_path, make, arguments, error, message):

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from tf_metacompress.deploy.sizes import FileSizes, measure_sizes
 from tf_metacompress.errors import UnsupportedModelError, wrong_type
 
 _TYPES = ("float32", "int8", "uint8", "int16", "int32", "int64")
+_MOST_VALUES = 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,8 @@ def bundle_android(
 
     Raises:
         CorruptFileError: If `path` is no .tflite file or a benchmark is damaged.
-        UnsupportedModelError: If inputs or outputs have a type that Kotlin cannot be given.
+        UnsupportedModelError: If inputs or outputs have a type that Kotlin cannot be given or are
+            too large for a test vector.
         InvalidArgumentError: If an argument is not allowed, or the metadata do not fit the file.
     """
     check_package(package)
@@ -152,6 +155,12 @@ def _check_signatures(signatures: Sequence[Signature], num_inputs: int, num_outp
         raise UnsupportedModelError(
             f"Inputs and outputs must be of {', '.join(_TYPES)}. Received: {', '.join(others)}. "
             "Export the model with other inputs and outputs."
+        )
+    large = [f"{item.name}: {item.shape}" for item in tensors if prod(item.shape) > _MOST_VALUES]
+    if large:
+        raise UnsupportedModelError(
+            f"A test vector has room for {_MOST_VALUES:,} values an input or output. "
+            f"Received: {', '.join(large)}. Export the model with smaller ones."
         )
 
 

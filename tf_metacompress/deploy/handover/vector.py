@@ -13,8 +13,8 @@ import numpy as np
 from tf_metacompress.deploy.delegation import Delegation, delegation_of
 from tf_metacompress.deploy.flatfile import FlatFile
 from tf_metacompress.deploy.interpreter import dequantized, quantized
-from tf_metacompress.deploy.io_signatures import IoTensor, Signature
-from tf_metacompress.deploy.litert_process import run_once
+from tf_metacompress.deploy.io_signatures import Signature
+from tf_metacompress.deploy.litert_process import run_samples
 from tf_metacompress.deploy.model_metadata import ModelMetadata, Normalization
 from tf_metacompress.errors import UnsupportedModelError, invalid, wrong_type
 
@@ -118,12 +118,12 @@ def make_vector(
     }
     raw = _drawn(signature, scaling) if sample is None else dict(sample)
     ready = {name: normalized(value, scaling[name]) for name, value in raw.items()}
-    fed = {item.name: quantized(ready[item.name], _detail(item)) for item in signature.inputs}
-    indices = {file.input_names[name]: value for name, value in fed.items()}
-    made, run = run_once(file.data, metadata.name, indices)
-    given = {item.name: made[file.output_names[item.name]] for item in signature.outputs}
+    fed = {item.name: quantized(ready[item.name], item.detail) for item in signature.inputs}
+    samples = {file.input_names[name]: value[None] for name, value in fed.items()}
+    made, run = run_samples(file.data, metadata.name, samples)
+    given = {item.name: made[file.output_names[item.name]][0] for item in signature.outputs}
     _check_shapes(signature, given)
-    details = {item.name: _detail(item) for item in signature.outputs}
+    details = {item.name: item.detail for item in signature.outputs}
     real = {n: dequantized(v, details[n]).astype(np.float32) for n, v in given.items()}
     broken = sorted(name for name, value in real.items() if not np.isfinite(value).all())
     if broken:
@@ -150,10 +150,6 @@ def _check_shapes(signature: Signature, given: Mapping[str, np.ndarray]) -> None
             f"The outputs must have the shapes that the file states, {stated}. "
             f"Received: {made} from the runtime. Export the model with fixed shapes."
         )
-
-
-def _detail(item: IoTensor) -> dict[str, Any]:
-    return {"dtype": np.dtype(item.type), "quantization": (item.scale, item.zero_point)}
 
 
 def _drawn(signature: Signature, scaling: Mapping[str, Normalization]) -> dict[str, np.ndarray]:
