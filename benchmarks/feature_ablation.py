@@ -1,0 +1,190 @@
+"""What does each group of features tell Φ? Cross-validation on measured outcomes, by architecture.
+
+tf-metacompress meta-train --out DIR …                      # measures the outcomes, see its card
+python benchmarks/feature_ablation.py --zoo DIR/zoo         # about ten minutes on one core
+
+Φ is fitted to the outcomes of four fifths of the architectures and judged on the others: how often
+it puts two policies of a task in the right order, weighted by how much they differ, and the regret,
+the loss under the policy it ranks first less that of the best one measured. Each row is Φ without
+one group of features; the first rows are what Φ corrects. Intervals: bootstrap over architectures.
+"""
+
+import argparse
+import json
+import os
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+from scipy import stats
+
+from tf_metacompress.atomic import write_json, write_text
+from tf_metacompress.meta import MetaCompressor, damage_network
+from tf_metacompress.meta.features import FEATURE_GROUPS, FEATURES, without_support
+from tf_metacompress.meta.outcome_training import Regression, learn_from_outcomes
+from tf_metacompress.meta.outcomes import load_outcomes
+from tf_metacompress.progress import progress
+
+_FOLDS = 5
+_LARGEST_LOSS, _SMALLEST_GAP, _RESAMPLES = 3.0, 0.01, 4000
+_SUPPORT = "support data"
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--zoo", type=Path, required=True, help="folder zoo of a meta-train run")
+    results = Path(__file__).parent / "results/feature_ablation.json"
+    parser.add_argument("--out", type=Path, default=results, help="JSON; .md is put beside it")
+    return parser.parse_args()
+
+
+def read_outcomes(zoo):
+    """Outcomes of tasks in which one policy was better than another, by architecture."""
+    found = defaultdict(list)
+    for path in sorted((zoo / "outcomes").glob("*.npz")):
+        records = [r for r in zoo.glob("train-*.json") if path.name.startswith(f"{r.stem}-")]
+        if not records:
+            raise SystemExit(f"{zoo} has no record of the model of {path.name}.")
+        architecture = json.loads(records[0].read_text("utf-8"))["entry"]["architecture"]
+        found[architecture] += [each for each in load_outcomes(path) if each.informative]
+    if len(found) < _FOLDS:
+        raise SystemExit(f"{_FOLDS} architectures or more are needed, {zoo} has {len(found)}.")
+    return found
+
+
+def without(outcomes, group):
+    """The same without a group of features: they are zero."""
+    if group is None:
+        return outcomes
+    columns = [FEATURES.index(name) for name in FEATURE_GROUPS[group]]
+    features = outcomes.features.copy()
+    features[..., columns] = 0.0
+    return replace(outcomes, features=features)
+
+
+def judge(damage, losses):
+    """Share of pairs in the right order, and regret; None for what no pair tells."""
+    losses = np.minimum(np.nan_to_num(losses, nan=_LARGEST_LOSS), _LARGEST_LOSS)
+    gap = losses[:, None] - losses[None]
+    weight = np.abs(gap) * (np.abs(gap) > _SMALLEST_GAP)
+    right = np.sign(gap) == np.sign(damage[:, None] - damage[None])
+    order = float((weight * right).sum() / weight.sum()) if weight.sum() > 0.0 else None
+    return order, float(losses[np.argmin(damage)] - losses.min())
+
+
+def _predicted(phi, outcomes, reads_support):
+    features = outcomes.features if reads_support else without_support(outcomes.features)
+    prior = outcomes.informed if reads_support else outcomes.prior
+    damage = damage_network.mean_damage(phi, tf.constant(features), tf.constant(prior))
+    return tf.reduce_sum(damage, axis=-1).numpy()
+
+
+def cross_validate(by_architecture, group):
+    """Judgements of Φ on architectures it was not fitted to, without and with support sets."""
+    names, start = sorted(by_architecture), MetaCompressor().phi
+    found = {False: defaultdict(list), True: defaultdict(list)}
+    for fold in range(_FOLDS):
+        kept = names[fold::_FOLDS]
+        learned = [o for name in names if name not in kept for o in by_architecture[name]]
+        phi = learn_from_outcomes(start, [without(o, group) for o in learned], Regression())
+        for name in kept:
+            for each in by_architecture[name]:
+                for reads in found:
+                    damage = _predicted(phi, without(each, group), reads)
+                    found[reads][name].append(judge(damage, each.losses))
+    return found
+
+
+def _interval(groups):
+    """Mean over tasks and its 95 % bootstrap interval over architectures."""
+    groups = [group for group in groups if group]
+    sums, counts = (np.array([f(group) for group in groups], float) for f in (sum, len))
+
+    def mean(sums, counts, axis=-1):
+        return sums.sum(axis=axis) / counts.sum(axis=axis)
+
+    result = stats.bootstrap(
+        (sums, counts),
+        mean,
+        paired=True,
+        n_resamples=_RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return {"mean": mean(sums, counts), "low": float(result.low), "high": float(result.high)}
+
+
+def summarise(judged):
+    """Both figures of one row."""
+    orders = [[order for order, _ in tasks if order is not None] for tasks in judged.values()]
+    regrets = [[regret for _, regret in tasks] for tasks in judged.values()]
+    return {"order": _interval(orders), "regret": _interval(regrets)}
+
+
+def _uncorrected(by_architecture, damage_of):
+    judged = {
+        name: [judge(damage_of(each).sum(axis=1), each.losses) for each in tasks]
+        for name, tasks in by_architecture.items()
+    }
+    return summarise(judged)
+
+
+def measure(by_architecture):
+    """All rows, by name."""
+    measured = FEATURES.index("log_measured_damage")
+    rows = {
+        "prior by the weights": _uncorrected(by_architecture, lambda o: o.prior),
+        "measured sensitivity": _uncorrected(
+            by_architecture, lambda o: 10.0 ** o.features[..., measured].astype(float)
+        ),
+        "prior with support": _uncorrected(by_architecture, lambda o: o.informed),
+    }
+    for group in progress([None, *FEATURE_GROUPS], description="features", quiet=False):
+        judged = cross_validate(by_architecture, group)
+        name = "Φ" if group is None else f"Φ without {group}"
+        if group != _SUPPORT:
+            rows[f"{name}, reads support"] = summarise(judged[True])
+        rows[f"{name}, by the weights"] = summarise(judged[False])
+    return rows
+
+
+def markdown(found):
+    """The table."""
+
+    def cell(entry, factor, digits):
+        low, high = (f"{factor * entry[key]:.{digits}f}" for key in ("low", "high"))
+        return f"{factor * entry['mean']:.{digits}f} ({low} to {high})"
+
+    lines = [
+        f"{found['tasks']} tasks of {found['architectures']} architectures, {_FOLDS} folds.",
+        "",
+        "| judged by | pairs in the right order, % | regret of the first choice |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {cell(row['order'], 100, 1)} | {cell(row['regret'], 1, 3)} |"
+        for name, row in found["rows"].items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    """Measures all rows, writes JSON and table."""
+    arguments = _arguments()
+    by_architecture = read_outcomes(arguments.zoo)
+    found = {
+        "architectures": len(by_architecture),
+        "tasks": sum(map(len, by_architecture.values())),
+        "rows": measure(by_architecture),
+    }
+    write_json(arguments.out, found)
+    write_text(arguments.out.with_suffix(".md"), markdown(found))
+    print(markdown(found))
+
+
+if __name__ == "__main__":
+    main()
