@@ -20,7 +20,7 @@ RangeSetting = Literal["min_max", "percentile", "mse"]
 Granularity = Literal["per_tensor", "per_channel"]
 """Which weights share one quantisation scale."""
 
-ExportMode = Literal["float32", "float16", "dynamic", "int8", "int16x8", "mixed"]
+ExportMode = Literal["float32", "float16", "dynamic", "int8", "int16x8", "mixed", "sparse"]
 """Numeric format of an exported file."""
 
 IoDtype = Literal["float32", "int8"]

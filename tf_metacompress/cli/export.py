@@ -9,7 +9,7 @@ from tf_metacompress.atomic import check_writable
 from tf_metacompress.cli.command import Command, Result, UsageError
 from tf_metacompress.cli.data import check_data, chosen_data, define_data
 
-MODES = ("float32", "float16", "dynamic", "int8", "int16x8", "mixed")
+MODES = ("float32", "float16", "dynamic", "int8", "int16x8", "mixed", "sparse")
 _NEED_DATA = ("int8", "int16x8", "mixed")
 
 

@@ -1,5 +1,6 @@
 """What to know before deploying a file, in plain words. Each piece of advice is one function."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -29,6 +30,8 @@ class Described(Protocol):
 Advice = Callable[[ExportReport, FlatFile], Iterator[str]]
 FileAdvice = Callable[[Described, FlatFile], Iterator[str]]
 
+_CHANNEL_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+_GROUP = 16
 _MANY_ZEROS = 0.3
 _WIDE_MISS = 0.5
 
@@ -42,6 +45,29 @@ def _zeros(report: Described, file: FlatFile) -> Iterator[str]:
     else:
         reason = "the zeros are stored like any weight, so they do not speed it up"
     yield f"{zeros:.0%} of the weights are zero: the download (gzip) is smaller, but {reason}."
+
+
+def _sparse_path(report: ExportReport, file: FlatFile) -> Iterator[str]:
+    encoded = [entry for entry in report.layers if entry.sparse]
+    if not encoded:
+        return
+    fast = [entry.layer for entry in encoded if _is_pointwise(entry)]
+    dense = report.dense_gzip_bytes or 0
+    yield (
+        f"In the sparse encoding: {', '.join(entry.layer for entry in encoded)}. XNNPACK can leave "
+        f"out the zeros of {', '.join(fast) or 'none of them'}: it does so in 1×1 convolutions "
+        "only, on ARM only, and between convolutions of stride 2 that are padded by one on every "
+        "side and a global average. x86 with AVX, as most computers, is no faster with it."
+    )
+    yield (
+        f"The file has {report.file_bytes:,} B, its download (gzip) {report.gzip_bytes:,} B; the "
+        f"download of the same file with its zeros written out has {dense:,} B. An int8 file is "
+        "smaller still."
+    )
+
+
+def _is_pointwise(entry: LayerStorage) -> bool:
+    return entry.op == "CONV_2D" and entry.shape[1:3] == (1, 1)
 
 
 def _few_bits(report: ExportReport, file: FlatFile) -> Iterator[str]:
@@ -136,6 +162,22 @@ def _outside_delegate(report: Described, file: FlatFile) -> Iterator[str]:
         yield f"The delegate of this machine leaves these to slower kernels: {names}."
 
 
+def _narrow(described: Described, file: FlatFile) -> Iterator[str]:
+    graph = file.main
+    ops = [op for op in graph.ops if op.name in _CHANNEL_OPS and op.outputs and op.outputs[0] >= 0]
+    # The last one has as many outputs as there are classes, which is no choice.
+    shapes = [graph.tensors[op.outputs[0]].shape for op in ops[:-1]]
+    odd = Counter(shape[-1] for shape in shapes if shape and shape[-1] % _GROUP)
+    if odd:
+        listed = ", ".join(f"{width} ({count}×)" for width, count in sorted(odd.items()))
+        widest = max(odd)
+        full = -(-widest // _GROUP) * _GROUP
+        yield (
+            f"Channel counts that are no multiple of {_GROUP}: {listed}. Kernels compute 8 or 16 "
+            f"channels at a time, by processor and type: {widest} may take as long as {full}."
+        )
+
+
 def _weak_proof(report: ExportReport, file: FlatFile) -> Iterator[str]:
     parity = report.parity
     if parity.source == "random":
@@ -163,11 +205,13 @@ FILE_ADVICE: tuple[FileAdvice, ...] = (
     _slow_int16,
     _left_float,
     _outside_delegate,
+    _narrow,
 )
 """Advice that fits any .tflite file."""
 
 _ADVICE: tuple[Advice, ...] = (
     _zeros,
+    _sparse_path,
     _few_bits,
     _off_plan,
     _many_levels,
@@ -177,6 +221,7 @@ _ADVICE: tuple[Advice, ...] = (
     _slow_int16,
     _left_float,
     _outside_delegate,
+    _narrow,
     _weak_proof,
     _unknown_layers,
 )

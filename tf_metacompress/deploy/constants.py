@@ -56,6 +56,24 @@ def sparse_values(tensor: TensorInfo) -> np.ndarray | None:
     return np.frombuffer(tensor.data.tobytes(), dtype, len(tensor.data) // dtype.itemsize)
 
 
+def real_values_at(tensor: TensorInfo, places: np.ndarray) -> np.ndarray | None:
+    """Gives the real numbers of a float constant in the sparse encoding, row by row.
+
+    Args:
+        tensor: A constant that lists its values in the order of its rows.
+        places: Where they belong, a boolean array of the tensor's shape.
+
+    Returns:
+        Float64 array of that shape, zeros elsewhere; None if there are more or fewer values.
+    """
+    listed = sparse_values(tensor)
+    if listed is None or listed.size != np.count_nonzero(places):
+        return None
+    values = np.zeros(tensor.shape)
+    values[places] = listed
+    return values
+
+
 def over_channels(values: np.ndarray, tensor: TensorInfo) -> np.ndarray:
     """Shapes one value, or one a channel, so that it broadcasts over the tensor."""
     shape = [1] * len(tensor.shape)

@@ -38,7 +38,7 @@ from tf_metacompress.deploy.modes import CalibrationSamples, ModeOptions
 from tf_metacompress.deploy.parity import ParityReport
 from tf_metacompress.deploy.proof import Proof, Source
 from tf_metacompress.deploy.report import ExportReport
-from tf_metacompress.deploy.sizes import measure_sizes
+from tf_metacompress.deploy.sizes import gzip_size, measure_sizes
 from tf_metacompress.deploy.trained_ranges import trained_ranges
 from tf_metacompress.errors import ParityError, UnsupportedModelError
 from tf_metacompress.layer_tree import leaf_layers
@@ -208,6 +208,7 @@ def _report(
     int8 = request.mode.name == "int8"
     layers = layer_storage(opened.file, source.mapped, source.file)
     found = {entry.layer for entry in layers}
+    sparse = any(entry.sparse for entry in layers)
     return ExportReport(
         path=request.path,
         mode=request.mode.name,
@@ -220,6 +221,7 @@ def _report(
         delegation=read_delegation(opened),
         parity=parity,
         versions=_versions(),
+        dense_gzip_bytes=gzip_size(source.file.data) if sparse else None,
     )
 
 

@@ -1,31 +1,12 @@
 """What to know of a .tflite file that anybody made, in plain words. Each remark is one function."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from tf_metacompress.deploy.advice import FILE_ADVICE, Described, FileAdvice
 from tf_metacompress.deploy.constants import constants
 from tf_metacompress.deploy.flatfile import FlatFile
 
-_CHANNEL_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-_GROUP = 16
 _LITTLE = 0.5
-
-
-def _narrow(described: Described, file: FlatFile) -> Iterator[str]:
-    graph = file.main
-    ops = [op for op in graph.ops if op.name in _CHANNEL_OPS and op.outputs and op.outputs[0] >= 0]
-    # The last one has as many outputs as there are classes, which is no choice.
-    shapes = [graph.tensors[op.outputs[0]].shape for op in ops[:-1]]
-    odd = Counter(shape[-1] for shape in shapes if shape and shape[-1] % _GROUP)
-    if odd:
-        listed = ", ".join(f"{width} ({count}×)" for width, count in sorted(odd.items()))
-        widest = max(odd)
-        full = -(-widest // _GROUP) * _GROUP
-        yield (
-            f"Channel counts that are no multiple of {_GROUP}: {listed}. Kernels compute 8 or 16 "
-            f"channels at a time, by processor and type: {widest} may take as long as {full}."
-        )
 
 
 def _encoded(described: Described, file: FlatFile) -> Iterator[str]:
@@ -66,7 +47,6 @@ def _open_shapes(described: Described, file: FlatFile) -> Iterator[str]:
 
 FILE_REMARKS: tuple[FileAdvice, ...] = (
     *FILE_ADVICE,
-    _narrow,
     _encoded,
     _half,
     _structure,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tf_metacompress.deploy.constants import real_values
+from tf_metacompress.deploy.constants import real_values, real_values_at
 from tf_metacompress.deploy.flatfile import FlatFile, Subgraph, TensorInfo
 from tf_metacompress.deploy.integer_grid import grid_bits
 from tf_metacompress.deploy.layer_map import LayerTensor, channel_axis
@@ -39,6 +39,7 @@ class LayerStorage(Record):
         codebook: Most different values in one channel, where the trained weights are on no grid but
             share few values; rounding adds none. None elsewhere.
         by_value: Whether it was recognised by its values; otherwise only by shape and order.
+        sparse: Whether it is in the sparse encoding; `constant_bytes` are then those of its values.
     """
 
     layer: str
@@ -54,6 +55,7 @@ class LayerStorage(Record):
     rounding_error: float
     codebook: int | None
     by_value: bool
+    sparse: bool = False
 
     @property
     def in_bytes(self) -> bool:
@@ -103,7 +105,8 @@ def _by_name(file: FlatFile) -> dict[str, TensorInfo]:
 
 def _storage(entry: LayerTensor, tensor: TensorInfo, trained: TensorInfo) -> LayerStorage:
     nonzero, total = nonzero_count(tensor)
-    weights, stored = real_values(trained), real_values(tensor)
+    weights = real_values(trained)
+    stored = real_values_at(tensor, weights != 0) if tensor.sparse else real_values(tensor)
     change = np.abs(stored - weights)
     size = np.linalg.norm(weights)
     axis = channel_axis(entry.op)
@@ -122,6 +125,7 @@ def _storage(entry: LayerTensor, tensor: TensorInfo, trained: TensorInfo) -> Lay
         rounding_error=float(np.linalg.norm(change) / size) if size else 0.0,
         codebook=None if bits else _codebook(weights, axis),
         by_value=entry.by_value,
+        sparse=tensor.sparse,
     )
 
 

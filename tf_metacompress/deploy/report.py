@@ -46,6 +46,8 @@ class ExportReport(Record):
         ranges: Which layers have the activation ranges that they were trained with.
         num_calibration_samples: Samples that activation ranges were measured on; 0 for none.
         versions: Package name to version of what made the file.
+        dense_gzip_bytes: In mode "sparse" the gzip bytes of the same file with its zeros written
+            out; else None.
         warnings: What to know before deploying it, in plain words.
     """
 
@@ -62,6 +64,7 @@ class ExportReport(Record):
     ranges: RangeUse = RangeUse()
     num_calibration_samples: int = 0
     versions: Mapping[str, str]
+    dense_gzip_bytes: int | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -141,6 +144,8 @@ class ExportReport(Record):
 
 def _type(entry: LayerStorage) -> str:
     on_grid = entry.grid_bits is not None and entry.grid_bits <= _INT8_BITS
+    if entry.sparse:
+        return f"{entry.stored}, sparse"
     return f"{entry.stored}, {entry.grid_bits}-bit grid" if on_grid else entry.stored
 
 

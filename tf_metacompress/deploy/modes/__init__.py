@@ -15,6 +15,7 @@ from tf_metacompress.deploy.modes.mode import (
     register_mode,
 )
 from tf_metacompress.deploy.modes.op_formats import OpFormat
+from tf_metacompress.deploy.modes.sparse import SPARSE
 
 __all__ = [
     "DYNAMIC",
@@ -23,6 +24,7 @@ __all__ = [
     "INT16X8",
     "INT8",
     "MIXED",
+    "SPARSE",
     "CalibrationSamples",
     "Mode",
     "ModeOptions",

@@ -10,11 +10,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tf_metacompress.deploy.modes.inner_buffers import pack
+from tf_metacompress.deploy.modes.operator_codes import operator_code
 
 _QUANTIZE = schema.BuiltinOperator.QUANTIZE
 _DEQUANTIZE = schema.BuiltinOperator.DEQUANTIZE
 _INTEGERS = (schema.TensorType.INT8, schema.TensorType.INT16)
-_LARGEST_OLD_CODE = 127
 
 
 def add_float_border(data: bytes) -> bytes:
@@ -47,7 +47,7 @@ def add_float_border(data: bytes) -> bytes:
 def _before_rounding(model: schema.ModelT) -> dict[int, int]:
     """Maps each output that a QUANTIZE makes to what goes into it, and drops idle QUANTIZEs."""
     graph = model.subgraphs[0]
-    quantize = _operator_code(model, _QUANTIZE)
+    quantize = operator_code(model, _QUANTIZE)
     rounded = {
         int(op.outputs[0]): int(op.inputs[0])
         for op in graph.operators
@@ -92,21 +92,9 @@ def _float_twins(graph: schema.SubGraphT, indices: Sequence[int]) -> dict[int, i
 
 def _conversion(model: schema.ModelT, builtin: int, source: int, sink: int) -> schema.OperatorT:
     op = schema.OperatorT()
-    op.opcodeIndex = _operator_code(model, builtin)
+    op.opcodeIndex = operator_code(model, builtin)
     op.inputs, op.outputs = [source], [sink]
     return op
-
-
-def _operator_code(model: schema.ModelT, builtin: int) -> int:
-    for index, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
-            return index
-    code = schema.OperatorCodeT()
-    code.builtinCode = builtin
-    code.deprecatedBuiltinCode = min(builtin, _LARGEST_OLD_CODE)
-    code.version = 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1
 
 
 def _redirect(maps: Sequence[schema.TensorMapT], twins: Mapping[int, int]) -> None:
