@@ -2,6 +2,7 @@
 
 DIR becomes a Gradle module: the model with its labels and normalisation inside, the Kotlin class
 that runs it on raw pixels, and a test for a connected phone. Its README says how to go on.
+Writing it needs nothing but this package; building it needs Gradle and the Android SDK.
 """
 
 import sys

@@ -1,5 +1,6 @@
 """What the documentation shows works: doctests, the README, the examples."""
 
+import ast
 import doctest
 import importlib
 import re
@@ -33,6 +34,7 @@ def python_snippets(text):
 @pytest.fixture(autouse=True)
 def _in_an_empty_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("path", WITH_DOCTESTS, ids=relative)
@@ -79,7 +81,15 @@ def test_the_shortest_example_keeps_working(monkeypatch, capsys):
 
 
 def test_there_are_examples():
-    assert {path.stem for path in EXAMPLES} >= {"one_callback", "step_by_step", "learn_a_policy"}
+    ways = {"one_callback", "step_by_step", "learn_a_policy", "latency_budget"}
+    targets = {"android_handover", "embedded_linux", "microcontroller_handover"}
+    assert {path.stem for path in EXAMPLES} >= ways | targets
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=relative)
+def test_an_example_says_what_it_is_and_is_on_the_front_page(path):
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    assert f"examples/{path.name}" in (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "BUILD_NOTES.md"])
