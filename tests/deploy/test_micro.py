@@ -16,6 +16,7 @@ from tf_metacompress.deploy import (
     export_c_array,
     measure_micro,
     micro,
+    micro_ops,
     micro_process,
 )
 from tf_metacompress.deploy.flatreader import read_flatfile
@@ -53,6 +54,18 @@ def test_arena_operators_and_outputs(path, tmp_path):
     assert parity.max_abs_error <= 1.01 / 256
     assert json.loads(report.to_json())["arena_bytes"] == report.arena_bytes
     assert f"arena {report.arena_bytes:,} B" in str(report)
+
+
+def packed_dense(scales):
+    """A dense layer of 4-bit weights."""
+    file = File()
+    x, y = (file.tensor(name, (1, 4), "int8", 0.5) for name in "xy")
+    w = file.tensor("w", (4, 4), "int4", 0.1, 0, np.full(8, 0x11, np.int8))
+    quantization = file.graph.tensors[w].quantization
+    quantization.scale, quantization.zeroPoint = [0.1] * scales, [0] * scales
+    file.op("FULLY_CONNECTED", [x, w, -1], [y], schema.FullyConnectedOptionsT())
+    file.graph.inputs, file.graph.outputs = [x], [y]
+    return file.packed()
 
 
 @needs_micro
@@ -124,6 +137,14 @@ class TestOnMicro:
         bundle_android(path, tmp_path / "app")
         page = (tmp_path / "app" / "README.md").read_text()
         assert f"would need an arena of {arena_bytes(path):,} B" in page
+
+    def test_packed_dense_layers_run_with_one_scale_only(self, path, monkeypatch):
+        path.write_bytes(packed_dense(scales=1))
+        assert measure_micro(path).parity.passed
+        monkeypatch.setattr(micro_ops, "_packed_by_channel", lambda op, graph: False)
+        path.write_bytes(packed_dense(scales=4))
+        with pytest.raises(UnsupportedModelError, match="FULLY_CONNECTED .* failed to prepare"):
+            measure_micro(path)
 
     def test_what_the_runtime_refuses_says_why(self, path):
         file = classifier()
@@ -222,6 +243,9 @@ def test_what_has_no_kernel_is_named_before_anything_is_run(monkeypatch, tmp_pat
             use(path)
     path.write_bytes(classifier("uint8").packed())
     with pytest.raises(UnsupportedModelError, match="uint8 weights"):
+        arena_bytes(path)
+    path.write_bytes(packed_dense(scales=4))
+    with pytest.raises(UnsupportedModelError, match="4-bit weights of dense layers with a scale"):
         arena_bytes(path)
 
 

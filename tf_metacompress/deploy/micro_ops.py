@@ -63,7 +63,8 @@ def resolver_methods(file: FlatFile) -> tuple[str, ...]:
     if stored:
         raise UnsupportedModelError(
             "TensorFlow Lite Micro computes in int8, int16 or float32 throughout. "
-            f"Received: {', '.join(stored)}. Export in mode 'int8' or 'float32'."
+            f"Received: {', '.join(stored)}. Export with 8-bit weights in mode 'int8', or in "
+            "'float32'."
         )
     return tuple(sorted(METHODS[name] for name in names))
 
@@ -79,6 +80,8 @@ def _stored_wrongly(file: FlatFile) -> list[str]:
         kinds.append("float16 weights")
     if any(_hybrid(op, graph) for graph in file.subgraphs for op in graph.ops):
         kinds.append("integer weights with float activations")
+    if any(_packed_by_channel(op, graph) for graph in file.subgraphs for op in graph.ops):
+        kinds.append("4-bit weights of dense layers with a scale for each channel")
     return kinds
 
 
@@ -94,3 +97,10 @@ def _hybrid(op: OpInfo, graph: Subgraph) -> bool:
     integer = any(tensor.is_constant and tensor.type in _INTEGER_WEIGHTS for tensor in tensors)
     results = [graph.tensors[index] for index in op.outputs]
     return integer and any(tensor.type == "float32" for tensor in results)
+
+
+def _packed_by_channel(op: OpInfo, graph: Subgraph) -> bool:
+    """Whether it is what the runtime refuses; convolutions may be stored like this."""
+    tensors = [graph.tensors[index] for index in op.inputs if index >= 0]
+    dense = op.name == "FULLY_CONNECTED"
+    return dense and any(t.type == "int4" and t.scales.size > 1 for t in tensors)
