@@ -10,6 +10,7 @@ from typing import Any
 from tf_metacompress.deploy.benchmarking import benchmark
 from tf_metacompress.deploy.c_array import CArrayReport, export_c_array
 from tf_metacompress.deploy.comparison import ComparedFile, ComparisonResult, compare
+from tf_metacompress.deploy.deviations import TensorDeviation
 from tf_metacompress.deploy.devices import (
     AndroidDevice,
     Device,
@@ -18,6 +19,7 @@ from tf_metacompress.deploy.devices import (
     register_device,
     register_device_kind,
 )
+from tf_metacompress.deploy.execution import LayerExecution
 from tf_metacompress.deploy.file_counts import OpCount, TypeCount, WeightZeros
 from tf_metacompress.deploy.file_report import FileReport, inspect_litert
 from tf_metacompress.deploy.handover import BundleReport, bundle_android
@@ -35,6 +37,7 @@ from tf_metacompress.deploy.parity import LayerParity, OutputParity, ParityRepor
 from tf_metacompress.deploy.report import ExportReport
 from tf_metacompress.deploy.side_by_side import CountDifference, SideBySide, compare_files
 from tf_metacompress.deploy.sizes import FileSizes, measure_sizes
+from tf_metacompress.deploy.task_scores import TaskScore
 
 __all__ = [
     "AndroidDevice",
@@ -48,6 +51,7 @@ __all__ = [
     "ExportReport",
     "FileReport",
     "FileSizes",
+    "LayerExecution",
     "LayerParity",
     "LitertModel",
     "MicroReport",
@@ -61,6 +65,8 @@ __all__ = [
     "Runs",
     "SideBySide",
     "SshDevice",
+    "TaskScore",
+    "TensorDeviation",
     "TypeCount",
     "WeightZeros",
     "arena_bytes",

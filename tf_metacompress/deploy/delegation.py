@@ -59,6 +59,23 @@ def delegation_of(details: Sequence[Mapping[str, Any]] | None) -> Delegation | N
     )
 
 
+def delegated_tensors(details: Sequence[Mapping[str, Any]] | None) -> frozenset[int] | None:
+    """Lists the tensors that a delegate makes.
+
+    Args:
+        details: As for `delegation_of`.
+
+    Returns:
+        Indices of tensors of the main graph, or None when the runtime does not tell.
+    """
+    if details is None:
+        return None
+    ops = [op for op in details if op["op_name"] != _DELEGATE]
+    parts = [op for op in details if op["op_name"] == _DELEGATE]
+    inside = {index for part in parts for index in _covered(part, ops)}
+    return frozenset(int(tensor) for index in inside for tensor in ops[index]["outputs"])
+
+
 def _covered(part: Mapping[str, Any], ops: Sequence[Mapping[str, Any]]) -> set[int]:
     """Walks from the results of a partition back to what goes into it."""
     makers = {int(tensor): index for index, op in enumerate(ops) for tensor in op["outputs"]}

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -15,6 +16,8 @@ from tf_metacompress.compression import finalize
 from tf_metacompress.deploy.advice import advise
 from tf_metacompress.deploy.convert import Conversion, convert_float
 from tf_metacompress.deploy.delegation import read_delegation
+from tf_metacompress.deploy.deviations import Asked, TensorDeviation, find_deviations
+from tf_metacompress.deploy.execution import layer_executions
 from tf_metacompress.deploy.export_request import (
     ExportExtras,
     Request,
@@ -39,15 +42,15 @@ from tf_metacompress.deploy.parity import ParityReport
 from tf_metacompress.deploy.proof import Proof, Source
 from tf_metacompress.deploy.report import ExportReport
 from tf_metacompress.deploy.sizes import gzip_size, measure_sizes
+from tf_metacompress.deploy.task_scores import check_targets
 from tf_metacompress.deploy.trained_ranges import trained_ranges
 from tf_metacompress.errors import ParityError, UnsupportedModelError
 from tf_metacompress.layer_tree import leaf_layers
-from tf_metacompress.policy import Policy
+from tf_metacompress.policy import LayerPlan, Policy
 from tf_metacompress.typing import ExportMode, IoDtype
 from tf_metacompress.wrappers import CompressedModel
 
 _MAX_CALIBRATION = 512
-_MAX_PARITY = 256
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "ai-edge-quantizer")
 
 
@@ -92,9 +95,9 @@ def export_litert(
         **extras: `metadata`, a ModelMetadata to write into the file and, as JSON, into
             "<path>.json" beside it: `ModelMetadata()` is enough, as policy, versions and the hash
             of the Keras model are filled in; None writes neither. `targets`, the right answers for
-            `representative_dataset`, to score Keras and file with: classes or values, an array or
-            a mapping by output name. `per_layer=True` compares layer by layer even if the outputs
-            agree. `dynamic_batch=True` leaves the batch size open.
+            `representative_dataset`, to score Keras and file with: classes or values, an array for
+            the first output or arrays by name. `per_layer=True` compares layer by layer even if
+            the outputs agree. `dynamic_batch=True` leaves the batch size open.
 
     Returns:
         What was written and how it was checked.
@@ -122,6 +125,7 @@ def export_litert(
         kernels=kernel_arrays(plain, folded=True),
     )
     metadata = _metadata(request, model, plain, policy, source.file)
+    targets = check_targets(request.targets, source.conversion.output_names, samples.num_given)
     trained = trained_ranges(model, plain, source.conversion, calibration)
     options = ModeOptions(
         io_dtype=request.io_dtype,
@@ -132,9 +136,10 @@ def export_litert(
     opened = _quantized(request, plain, source.conversion, singles, options, metadata)
     reference = model if trained.by_tensor else plain
     proof = Proof(model=plain, reference=reference, source=source, opened=opened)
-    parity = proof.parity(samples.spread(_MAX_PARITY), request.tolerance, request.per_layer)
+    parity = proof.parity(samples, request.tolerance, request.per_layer, targets)
     report = replace(
         _report(request, source, opened, parity),
+        deviations=_deviations(request, source, opened.file, plans, options),
         num_calibration_samples=len(singles),
         ranges=trained.use(opened.file),
     )
@@ -218,11 +223,28 @@ def _report(
         layers=layers,
         layers_not_found=tuple(name for name in source.kernels if name not in found),
         not_int8=tensors_not_int8(opened.file) if int8 else (),
+        executions=layer_executions(opened, source.mapped),
         delegation=read_delegation(opened),
         parity=parity,
         versions=_versions(),
         dense_gzip_bytes=gzip_size(source.file.data) if sparse else None,
     )
+
+
+def _deviations(
+    request: Request,
+    source: Source,
+    file: FlatFile,
+    plans: Sequence[LayerPlan],
+    options: ModeOptions,
+) -> tuple[TensorDeviation, ...]:
+    asked = Asked(
+        mode=request.mode.name,
+        io_dtype=request.io_dtype,
+        plans=plans,
+        formats=options.formats,
+    )
+    return find_deviations(file, source.mapped, asked)
 
 
 def _check_parity(report: ExportReport) -> None:

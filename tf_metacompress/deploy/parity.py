@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tf_metacompress.deploy.records import Record
+from tf_metacompress.deploy.task_scores import TaskScore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ class ParityReport(Record):
             empty unless an output failed or `per_layer` was asked for. Computed without delegates,
             on at most 16 samples.
         unseen_layers: Layers with kernels that are not in `layers`, with the reason, likewise.
+        scores: How well both do the task, where `targets` were given.
     """
 
     outputs: tuple[OutputParity, ...]
@@ -73,6 +75,7 @@ class ParityReport(Record):
     source: str
     layers: tuple[LayerParity, ...] = ()
     unseen_layers: Mapping[str, str] = field(default_factory=dict)
+    scores: tuple[TaskScore, ...] = ()
 
     @property
     def first_apart(self) -> LayerParity | None:

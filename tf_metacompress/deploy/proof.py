@@ -16,8 +16,11 @@ from tf_metacompress.deploy.layer_map import LayerTensor, map_layers
 from tf_metacompress.deploy.layer_parity import LayerSubject, LayerTable, compare_layers
 from tf_metacompress.deploy.parity import ParityReport, compare_outputs
 from tf_metacompress.deploy.reference import keras_outputs
+from tf_metacompress.deploy.task_scores import score
 from tf_metacompress.errors import MetacompressError
 from tf_metacompress.wrappers import CompressedModel
+
+_MAX_PARITY = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,22 +62,36 @@ class Proof:
     source: Source
     opened: LitertModel
 
-    def parity(self, samples: Samples, tolerance: float, per_layer: bool) -> ParityReport:
+    def parity(
+        self,
+        samples: Samples,
+        tolerance: float,
+        per_layer: bool,
+        targets: Mapping[str, np.ndarray],
+    ) -> ParityReport:
         """Runs both and compares the outputs, and the layers if they differ or it is asked for.
 
         Args:
-            samples: The inputs.
+            samples: The inputs; at most 256 of them, evenly spaced, are run.
             tolerance: Largest accepted relative error of an output.
             per_layer: Whether to compare layers even if the outputs agree.
+            targets: Output name to the right answers for all samples.
 
         Returns:
             The differences.
         """
+        chosen = _spread(len(samples))
+        samples = samples.spread(_MAX_PARITY)
         conversion = self.source.conversion
         names = conversion.output_names
         expected = keras_outputs(self.reference, conversion.signature, names, samples)
         actual = self.opened.run(samples.arrays)
         parity = compare_outputs(expected, actual, tolerance=tolerance, source=samples.source)
+        scores = [
+            score(name, answers[chosen], expected[name], actual[name])
+            for name, answers in targets.items()
+        ]
+        parity = replace(parity, scores=tuple(scores))
         if parity.passed and not per_layer:
             return parity
         table = self._layers(samples)
@@ -94,3 +111,9 @@ class Proof:
         except (MetacompressError, RuntimeError) as error:
             reason = f"the file does not run without a delegate: {error}"
             return LayerTable(unseen=dict.fromkeys(self.source.kernels, reason))
+
+
+def _spread(count: int) -> np.ndarray:
+    """Positions of the samples that are compared."""
+    every = Samples(arrays={"position": np.arange(count)}, source="", num_given=count)
+    return every.spread(_MAX_PARITY).arrays["position"]

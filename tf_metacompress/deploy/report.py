@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tf_metacompress.deploy.delegation import Delegation
+from tf_metacompress.deploy.deviations import TensorDeviation
+from tf_metacompress.deploy.execution import LayerExecution
 from tf_metacompress.deploy.inspection import LayerStorage, TensorNote
 from tf_metacompress.deploy.parity import ParityReport
 from tf_metacompress.deploy.records import Record
 from tf_metacompress.deploy.sizes import FileSizes
+from tf_metacompress.deploy.task_scores import ACCURACY, TaskScore
 
 _KIB = 1024
 _INT8_BITS = 8
@@ -41,6 +44,8 @@ class ExportReport(Record):
         layers: How each kernel is stored, and in which tensor.
         layers_not_found: Keras layers with kernels that no tensor of the file resembles.
         not_int8: In mode "int8" every tensor that is not int8, with what it is; else empty.
+        executions: What each kernel is computed with, and whether a delegate does it.
+        deviations: Every tensor that is not what the mode or the policy asked for, and why.
         delegation: How the runtime of this machine splits the file, None when it does not tell.
         parity: Difference from Keras.
         ranges: Which layers have the activation ranges that they were trained with.
@@ -59,6 +64,8 @@ class ExportReport(Record):
     layers: tuple[LayerStorage, ...]
     layers_not_found: tuple[str, ...] = ()
     not_int8: tuple[TensorNote, ...]
+    executions: tuple[LayerExecution, ...] = ()
+    deviations: tuple[TensorDeviation, ...] = ()
     delegation: Delegation | None
     parity: ParityReport
     ranges: RangeUse = RangeUse()
@@ -112,7 +119,8 @@ class ExportReport(Record):
 
     def __str__(self) -> str:
         """Prints a short table: sizes, parity, each layer's type, the warnings."""
-        return "\n".join([*self._summary(), *self._layer_lines(), *self._warning_lines()])
+        parts = (self._summary(), self._layer_lines(), self._parity_lines(), self._warning_lines())
+        return "\n".join(line for lines in parts for line in lines)
 
     def _summary(self) -> list[str]:
         worst = self.parity.worst
@@ -125,21 +133,41 @@ class ExportReport(Record):
             f"  against Keras: relative error {worst.relative_error:.2g} "
             f"(tolerance {self.parity.tolerance:g}), largest {self.parity.max_abs_error:.2g}"
             f"{agreement}, {self.parity.num_samples} samples",
-            f"  delegate partitions: {parts}",
+            *(_score_line(score) for score in self.parity.scores),
+            f"  delegate partitions: {parts}; tensors not as asked: {len(self.deviations)}",
         ]
 
     def _layer_lines(self) -> list[str]:
         if not self.layers:
             return []
         width = max(len(entry.layer) for entry in self.layers)
+        runs = {(one.layer, one.kernel): f"  runs in {one}" for one in self.executions}
         return [
             f"  {entry.layer:<{width}}  {entry.op:<18} {_type(entry):<20} {_loss(entry):<13} "
             f"{_kib(entry.constant_bytes):>11}  non-zero {entry.nonzero_share:6.1%}"
+            f"{runs.get((entry.layer, entry.kernel), '')}"
             for entry in self.layers
         ]
 
+    def _parity_lines(self) -> list[str]:
+        if not self.parity.layers:
+            return []
+        width = max(len(one.layer) for one in self.parity.layers)
+        lines = [
+            f"  {one.layer:<{width}}  relative error {one.relative_error:<9.2g} "
+            f"largest {one.max_abs_error:<9.2g} result of {one.result}"
+            for one in self.parity.layers
+        ]
+        return ["  layer by layer against Keras:", *lines, f"  {self.parity.where_apart()}"]
+
     def _warning_lines(self) -> list[str]:
         return [f"  ! {warning}" for warning in self.warnings]
+
+
+def _score_line(score: TaskScore) -> str:
+    if score.measure == ACCURACY:
+        return f"  accuracy of {score.output}: Keras {score.keras:.2%}, file {score.file:.2%}"
+    return f"  rms error of {score.output}: Keras {score.keras:.4g}, file {score.file:.4g}"
 
 
 def _type(entry: LayerStorage) -> str:
