@@ -80,6 +80,7 @@ def test_a_proposal_reads_its_support_set(task):
     )
 
 
+@pytest.mark.slow
 def test_models_that_have_no_second_order_are_read_too(task):
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8)])
     model.add(keras.layers.LayerNormalization())
