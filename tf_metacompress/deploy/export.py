@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -165,7 +166,7 @@ def _metadata(
     chosen = policy or (Policy.from_plans(plans) if plans else None)
     return replace(
         said,
-        policy=said.policy or (chosen.to_dict() if chosen else None),
+        policy=said.policy or (json.loads(chosen.to_json()) if chosen else None),
         versions=said.versions or _versions(),
         keras_sha256=model_digest(plain),
     )

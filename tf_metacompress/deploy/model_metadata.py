@@ -76,7 +76,7 @@ class ModelMetadata(Record):
         labels: What each value of the first output stands for, in order; empty for none.
         normalization: By name of the input; inputs that are not named take values as they are.
         softmax: Whether softmax is still to be taken of the first output to get probabilities.
-        policy: The policy it was compressed with, as `Policy.to_dict` gives it.
+        policy: The policy it was compressed with, as `Policy.to_json` writes it.
         source: File name of the model it was made from.
         source_sha256: Hash of that file, hexadecimal.
         keras_sha256: Hash of the Keras model's configuration and weights, hexadecimal; export sets
