@@ -13,31 +13,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from latency_parts.networks import resnet8
 
 import tf_metacompress as tmc
 from tf_metacompress.surgery import remove_channels
 
-layers = keras.layers
 FRACTIONS = (0.0, 0.25, 0.5)
 MODES = ("float32", "int8")
-
-
-def resnet8():
-    """The residual net of MLPerf Tiny's image classification."""
-
-    def convolution(x, filters, size, strides=1):
-        x = layers.Conv2D(filters, size, strides, padding="same", use_bias=False)(x)
-        return layers.BatchNormalization()(x)
-
-    inputs = keras.Input((32, 32, 3))
-    x = layers.ReLU()(convolution(inputs, 16, 3))
-    for filters, strides in ((16, 1), (32, 2), (64, 2)):
-        y = layers.ReLU()(convolution(x, filters, 3, strides))
-        y = convolution(y, filters, 3)
-        shortcut = x if strides == 1 else layers.Conv2D(filters, 1, strides, padding="same")(x)
-        x = layers.ReLU()(layers.Add()([shortcut, y]))
-    x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, layers.Dense(10, activation="softmax")(x), name="resnet8")
 
 
 def mobilenet():
