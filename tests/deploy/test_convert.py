@@ -1,11 +1,15 @@
 """Every kind of model becomes a float file that computes the same, and is not changed by it."""
 
+import contextlib
 import functools
+import io
+import time
 import types
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from tests import small_models
@@ -228,3 +232,57 @@ def test_names_become_identifiers_once_each():
         "tensor",
         "tensor_1",
     )
+
+
+def signature_of(data):
+    """Names, shapes and types of what goes in and comes out, by the runtime's own account."""
+    runner = Interpreter(model_content=data).get_signature_runner("serving_default")
+    sides = (runner.get_input_details(), runner.get_output_details())
+    return [
+        {name: (tuple(item["shape"]), item["dtype"]) for name, item in side.items()}
+        for side in sides
+    ]
+
+
+def two_heads_net():
+    """With names that the converter of Keras models accepts: it fails on "first in"."""
+    inputs = keras.Input((4,), name="first")
+    outputs = [layers.Dense(2, name="left")(inputs), layers.Dense(3, name="right")(inputs)]
+    return small_models.randomize(keras.Model(inputs, outputs))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [small_models.conv_net, two_heads_net, one_dimensional_net])
+def test_the_file_computes_what_the_converter_of_keras_models_makes(make):
+    model = make()
+    conversion = convert_float(model)
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    with contextlib.redirect_stdout(io.StringIO()):
+        theirs = converter.convert()
+    (spec,) = conversion.signature.inputs
+    feed = sample(spec)
+    ours = run_raw(conversion.data, {spec.name: feed})
+    expected = run_raw(theirs, {next(iter(signature_of(theirs)[0])): feed})
+    by_shape = {value.shape: value for value in expected.values()}
+    for value in ours.values():
+        np.testing.assert_allclose(value, by_shape[value.shape], rtol=1e-5, atol=1e-6)
+    inputs, outputs = signature_of(conversion.data)
+    assert tuple(sorted(inputs)) == tuple(sorted(conversion.signature.names))
+    assert sorted(outputs) == sorted(conversion.output_names)
+    assert all(shape[0] == 1 for side in (inputs, outputs) for shape, _ in side.values())
+
+
+@pytest.mark.slow
+def test_converting_a_frozen_function_is_faster_than_converting_the_model():
+    model = keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None, classes=10)
+    begin = time.perf_counter()
+    conversion = convert_float(model)
+    between = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        other = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    ratio = (time.perf_counter() - between) / (between - begin)
+    x = sample(conversion.signature.inputs[0])
+    (value,) = run_raw(conversion.data, {"input": x}).values()
+    (expected,) = run_raw(other, {next(iter(signature_of(other)[0])): x}).values()
+    np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
+    assert ratio >= 1.5
