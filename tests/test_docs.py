@@ -66,7 +66,7 @@ def test_snippets_are_found_and_skipped():
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=relative)
 def test_an_example_runs(path):
-    run_script(str(path), cwd=Path.cwd())
+    run_script(str(path), cwd=Path.cwd(), timeout=200)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> Result:
 
 INSPECT = Command(
     name="inspect",
-    summary="Tells what is in a .tflite file: operators, types, zeros, sizes, inputs, delegates.",
+    summary="Tells what is in a .tflite file: operators, types, zeros, sizes, delegates, arena.",
     arguments=("FILE.tflite",),
     example="tf-metacompress inspect model.tflite",
     define=_define,
