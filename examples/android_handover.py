@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 import tf_metacompress as tmc
-from tf_metacompress.deploy import ModelMetadata, Normalization, bundle_android
+from tf_metacompress.deploy import LitertModel, ModelMetadata, Normalization, bundle_android
 from tf_metacompress.pipeline import load_dataset
 
 layers = keras.layers
@@ -37,7 +37,7 @@ model.save(work / "digits.keras")
 tmc.export_litert(model, work / "digits.tflite", mode="int8", representative_dataset=x[:200])
 
 # The app has pixels from 0 to 16; the model was trained on 0 to 1.
-(name,) = tmc.deploy.LitertModel.open(work / "digits.tflite").input_names
+(name,) = LitertModel.open(work / "digits.tflite").input_names
 metadata = ModelMetadata(
     labels=tuple(f"digit {number}" for number in range(10)),
     normalization={name: Normalization(mean=(0.0,), std=(16.0,))},

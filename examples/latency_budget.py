@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 
 import tf_metacompress as tmc
-from tf_metacompress.deploy import measure_latencies
+from tf_metacompress.deploy import LitertModel, measure_latencies
 from tf_metacompress.pipeline import load_dataset
 
 layers = keras.layers
@@ -58,7 +58,7 @@ faster = tmc.finalize(student)
 tmc.export_litert(faster, paths[1], mode="int8", representative_dataset=x[:200])
 # The faster one has trained for longer, which is why it may answer better.
 for path in paths:
-    right = tmc.deploy.LitertModel.open(path).predict(x_test).argmax(axis=-1) == y_test
+    right = LitertModel.open(path).predict(x_test).argmax(axis=-1) == y_test
     print(f"{path.stem}: accuracy {right.mean():.3f}")
     print(tmc.benchmark(path, device=device))
 if device == "host":
