@@ -149,7 +149,7 @@ def bad_cases():
 @pytest.mark.parametrize("case", bad_cases())
 def test_bad_input_is_refused_before_any_work(case, tmp_path, monkeypatch):
     settings, message = bad_cases()[case]
-    monkeypatch.delattr("tf_metacompress.deploy.export.convert_float")
+    monkeypatch.delattr("tf_metacompress.deploy.export_job.convert_float")
     with pytest.raises(InvalidArgumentError, match=message):
         export_litert(small_models.dense_net(), tmp_path / "m.tflite", **settings)
     assert list(tmp_path.iterdir()) == []

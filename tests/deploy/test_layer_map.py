@@ -148,7 +148,7 @@ def test_what_is_not_in_the_file_is_left_out():
 def test_the_report_names_tensors_and_layers_not_found(tmp_path, monkeypatch):
     kernels = {"stranger": (np.ones((7, 5), "float32"),)}
     monkeypatch.setattr(
-        "tf_metacompress.deploy.export.kernel_arrays",
+        "tf_metacompress.deploy.export_job.kernel_arrays",
         lambda model, folded: kernel_arrays(model, folded=folded) | kernels,
     )
     report = export_litert(small_models.dense_net(), tmp_path / "m.tflite")

@@ -1,7 +1,7 @@
 """Shipping: export to LiteRT, proof that the file is right, and measured latency.
 
-Only `export_litert` and `measure_latencies` need TensorFlow, so they are loaded on first use:
-timing a file does without.
+Only `export_litert`, `export_policies` and `measure_latencies` need TensorFlow, so they are loaded
+on first use: timing a file does without.
 """
 
 import importlib
@@ -76,6 +76,7 @@ __all__ = [
     "compare_files",
     "export_c_array",
     "export_litert",
+    "export_policies",
     "get_mode",
     "inspect_litert",
     "measure_latencies",
@@ -91,8 +92,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "export_litert":
-        return importlib.import_module("tf_metacompress.deploy.export").export_litert
+    if name in ("export_litert", "export_policies"):
+        return getattr(importlib.import_module("tf_metacompress.deploy.export"), name)
     if name == "measure_latencies":
         return importlib.import_module("tf_metacompress.deploy.latency_measuring").measure_latencies
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,58 +1,20 @@
 """`export_litert`: a Keras model as a checked .tflite file."""
 
-import hashlib
-import importlib.metadata
-import json
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Unpack
 
 import keras
 
-from tf_metacompress.anatomy import check_keras_model, kernel_arrays
-from tf_metacompress.anatomy.signature import model_signature
 from tf_metacompress.atomic import PathLike, write_bytes, write_text
-from tf_metacompress.compression import finalize
-from tf_metacompress.deploy.advice import advise
-from tf_metacompress.deploy.convert import Conversion, convert_float
-from tf_metacompress.deploy.delegation import read_delegation
-from tf_metacompress.deploy.deviations import Asked, TensorDeviation, find_deviations
-from tf_metacompress.deploy.execution import layer_executions
-from tf_metacompress.deploy.export_request import (
-    ExportExtras,
-    Request,
-    check_data,
-    check_plans,
-    check_request,
-    trained_plans,
-)
-from tf_metacompress.deploy.flatfile import FlatFile
-from tf_metacompress.deploy.inspection import layer_storage, tensors_not_int8
-from tf_metacompress.deploy.interpreter import LitertModel
-from tf_metacompress.deploy.layer_formats import op_formats
-from tf_metacompress.deploy.model_digest import model_digest
-from tf_metacompress.deploy.model_metadata import (
-    ModelMetadata,
-    check_metadata,
-    metadata_json,
-    with_metadata,
-)
-from tf_metacompress.deploy.modes import CalibrationSamples, ModeOptions
-from tf_metacompress.deploy.parity import ParityReport
-from tf_metacompress.deploy.proof import Proof, Source
+from tf_metacompress.deploy.export_job import Job, Made
+from tf_metacompress.deploy.export_request import ExportExtras, check_request
+from tf_metacompress.deploy.model_metadata import metadata_json
 from tf_metacompress.deploy.report import ExportReport
-from tf_metacompress.deploy.sizes import gzip_size, measure_sizes
-from tf_metacompress.deploy.task_scores import check_targets
-from tf_metacompress.deploy.trained_ranges import trained_ranges
-from tf_metacompress.errors import ParityError, UnsupportedModelError
-from tf_metacompress.layer_tree import leaf_layers
-from tf_metacompress.policy import LayerPlan, Policy
+from tf_metacompress.errors import ParityError, invalid, wrong_type
+from tf_metacompress.policy import Policy
 from tf_metacompress.typing import ExportMode, IoDtype
-from tf_metacompress.wrappers import CompressedModel
-
-_MAX_CALIBRATION = 512
-_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "ai-edge-quantizer")
 
 
 def export_litert(
@@ -116,136 +78,69 @@ def export_litert(
         ('float32', True)
     """
     request = check_request(path, mode, io_dtype, tolerance, extras)
-    check_keras_model(model)
-    plain = finalize(model) if isinstance(model, CompressedModel) else model
-    plans = check_plans(model, plain, policy, request.mode)
-    samples = check_data(representative_dataset, request.mode, model_signature(plain))
-    calibration = samples.spread(_MAX_CALIBRATION) if request.mode.needs_data else None
-    source = Source(
-        conversion=convert_float(plain, dynamic_batch=request.dynamic_batch),
-        kernels=kernel_arrays(plain, folded=True),
-    )
-    metadata = _metadata(request, model, plain, policy, source.file)
-    targets = check_targets(request.targets, source.conversion.output_names, samples.num_given)
-    trained = trained_ranges(model, plain, source.conversion, calibration)
-    options = ModeOptions(
-        io_dtype=request.io_dtype,
-        ranges=trained.by_tensor,
-        formats=op_formats(source.file, source.mapped, plans),
-    )
-    singles = calibration.singles() if calibration else []
-    opened = _quantized(request, plain, source.conversion, singles, options, metadata)
-    reference = model if trained.by_tensor else plain
-    proof = Proof(model=plain, reference=reference, source=source, opened=opened)
-    parity = proof.parity(samples, request.tolerance, request.per_layer, targets)
-    report = replace(
-        _report(request, source, opened, parity),
-        deviations=_deviations(request, source, opened.file, plans, options),
-        num_calibration_samples=len(singles),
-        ranges=trained.use(opened.file),
-    )
-    report = replace(report, warnings=advise(report, opened.file))
-    _check_parity(report)
-    _write(report, opened.file.data, metadata)
-    return report
+    made = Job.begin(model, request, representative_dataset, [policy]).make(request, policy)
+    _check_parity(made.report)
+    _write(made)
+    return made.report
 
 
-def _metadata(
-    request: Request,
+def export_policies(
     model: keras.Model,
-    plain: keras.Model,
-    policy: Policy | None,
-    file: FlatFile,
-) -> ModelMetadata | None:
-    """Fills in what the user left open; None if the file shall say nothing."""
-    said = request.metadata
-    if said is None:
-        return None
-    check_metadata(said, file)
-    plans = trained_plans(model)
-    chosen = policy or (Policy.from_plans(plans) if plans else None)
-    return replace(
-        said,
-        policy=said.policy or (json.loads(chosen.to_json()) if chosen else None),
-        versions=said.versions or _versions(),
-        keras_sha256=model_digest(plain),
-    )
+    folder: PathLike,
+    policies: Mapping[str, Policy],
+    *,
+    representative_dataset: Any,
+    tolerance: float | None = None,
+    **extras: Unpack[ExportExtras],
+) -> dict[str, ExportReport]:
+    """Writes a model in mode "mixed" under several policies, converting it once.
+
+    Conversion is most of the time of an export; a search over policies that differ in bits, not in
+    weights, needs it only once.
+
+    Args:
+        model: A built Keras 3 model of any kind. It is not changed.
+        folder: Where "<name>.tflite" is written for each policy.
+        policies: Name to policy.
+        representative_dataset: As for `export_litert`.
+        tolerance: Likewise.
+        **extras: Likewise.
+
+    Returns:
+        Name to report, in the order of `policies`. Of a file that does not compute what Keras
+        computes, `report.parity.passed` is false and nothing is written.
+
+    Raises:
+        UnsupportedModelError: If the model cannot be converted or quantised.
+        InvalidArgumentError: If an argument is not allowed or the folder cannot be written.
+    """
+    paths = _paths(folder, policies)
+    requests = {
+        name: check_request(path, "mixed", "float32", tolerance, extras)
+        for name, path in paths.items()
+    }
+    first = next(iter(requests.values()))
+    job = Job.begin(model, first, representative_dataset, list(policies.values()))
+    reports = {}
+    for name, policy in policies.items():
+        made = job.make(requests[name], policy)
+        if made.report.parity.passed:
+            _write(made)
+        reports[name] = made.report
+    return reports
 
 
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
-
-
-def _way_out(model: keras.Model) -> str:
-    layers = leaf_layers(model).items()
-    unrolled = [path for path, layer in layers if getattr(layer, "unroll", False)]
-    if unrolled:
-        names = ", ".join(map(repr, unrolled))
-        return (
-            f"An unrolled loop is the likely reason: build {names} with unroll=False and load the "
-            "weights, or use mode 'float16'."
-        )
-    return "Use mode 'dynamic' or 'float16'."
-
-
-def _quantized(
-    request: Request,
-    model: keras.Model,
-    conversion: Conversion,
-    calibration: CalibrationSamples,
-    options: ModeOptions,
-    metadata: ModelMetadata | None,
-) -> LitertModel:
-    try:
-        data = request.mode.quantize(conversion.data, calibration, options)
-        data = data if metadata is None else with_metadata(data, metadata)
-        return LitertModel.open(data, trusted=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".")
-        raise UnsupportedModelError(
-            f"The model cannot be exported in mode {request.mode.name!r}: {reason}. "
-            f"{_way_out(model)}"
-        ) from error
-
-
-def _report(
-    request: Request, source: Source, opened: LitertModel, parity: ParityReport
-) -> ExportReport:
-    int8 = request.mode.name == "int8"
-    layers = layer_storage(opened.file, source.mapped, source.file)
-    found = {entry.layer for entry in layers}
-    sparse = any(entry.sparse for entry in layers)
-    return ExportReport(
-        path=request.path,
-        mode=request.mode.name,
-        io_dtype=request.io_dtype,
-        sha256=hashlib.sha256(opened.file.data).hexdigest(),
-        sizes=measure_sizes(opened.file),
-        layers=layers,
-        layers_not_found=tuple(name for name in source.kernels if name not in found),
-        not_int8=tensors_not_int8(opened.file) if int8 else (),
-        executions=layer_executions(opened, source.mapped),
-        delegation=read_delegation(opened),
-        parity=parity,
-        versions=_versions(),
-        dense_gzip_bytes=gzip_size(source.file.data) if sparse else None,
-    )
-
-
-def _deviations(
-    request: Request,
-    source: Source,
-    file: FlatFile,
-    plans: Sequence[LayerPlan],
-    options: ModeOptions,
-) -> tuple[TensorDeviation, ...]:
-    asked = Asked(
-        mode=request.mode.name,
-        io_dtype=request.io_dtype,
-        plans=plans,
-        formats=options.formats,
-    )
-    return find_deviations(file, source.mapped, asked)
+def _paths(folder: PathLike, policies: Mapping[str, Policy]) -> dict[str, Path]:
+    if not isinstance(policies, Mapping):
+        raise wrong_type("`policies` must map names to policies.", policies=policies)
+    if not policies:
+        raise invalid("`policies` must not be empty.", policies=policies)
+    for name, policy in policies.items():
+        if not isinstance(policy, Policy):
+            raise wrong_type("`policies` must map names to policies.", **{str(name): policy})
+        if not isinstance(name, str) or Path(name).name != name:
+            raise invalid("A name must be that of a file, without a folder.", name=name)
+    return {name: Path(folder) / f"{name}.tflite" for name in policies}
 
 
 def _check_parity(report: ExportReport) -> None:
@@ -265,7 +160,7 @@ def _check_parity(report: ExportReport) -> None:
     )
 
 
-def _write(report: ExportReport, data: bytes, metadata: ModelMetadata | None) -> None:
-    write_bytes(report.path, data)
-    if metadata is not None:
-        write_text(f"{report.path}.json", metadata_json(data, metadata))
+def _write(made: Made) -> None:
+    write_bytes(made.report.path, made.data)
+    if made.metadata is not None:
+        write_text(f"{made.report.path}.json", metadata_json(made.data, made.metadata))
