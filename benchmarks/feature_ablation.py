@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-from scipy import stats
+from quality.scoring import interval
 
 from tf_metacompress.atomic import write_json, write_text
 from tf_metacompress.meta import MetaCompressor, damage_network
@@ -30,7 +30,7 @@ from tf_metacompress.meta.outcomes import load_outcomes
 from tf_metacompress.progress import progress
 
 _FOLDS = 5
-_LARGEST_LOSS, _SMALLEST_GAP, _RESAMPLES = 3.0, 0.01, 4000
+_LARGEST_LOSS, _SMALLEST_GAP = 3.0, 0.01
 _SUPPORT = "support data"
 
 
@@ -99,30 +99,17 @@ def cross_validate(by_architecture, group):
     return found
 
 
-def _interval(groups):
-    """Mean over tasks and its 95 % bootstrap interval over architectures."""
-    groups = [group for group in groups if group]
-    sums, counts = (np.array([f(group) for group in groups], float) for f in (sum, len))
-
-    def mean(sums, counts, axis=-1):
-        return sums.sum(axis=axis) / counts.sum(axis=axis)
-
-    result = stats.bootstrap(
-        (sums, counts),
-        mean,
-        paired=True,
-        n_resamples=_RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return {"mean": mean(sums, counts), "low": float(result.low), "high": float(result.high)}
+def _mean(judged, figure):
+    """Mean over tasks of one figure, and its interval over architectures."""
+    found = [(task[figure], name) for name, tasks in judged.items() for task in tasks]
+    values, groups = zip(*[pair for pair in found if pair[0] is not None], strict=True)
+    low, high = interval(values, groups)
+    return {"mean": float(np.mean(values)), "low": low, "high": high}
 
 
 def summarise(judged):
     """Both figures of one row."""
-    orders = [[order for order, _ in tasks if order is not None] for tasks in judged.values()]
-    regrets = [[regret for _, regret in tasks] for tasks in judged.values()]
-    return {"order": _interval(orders), "regret": _interval(regrets)}
+    return {"order": _mean(judged, 0), "regret": _mean(judged, 1)}
 
 
 def _uncorrected(by_architecture, damage_of):
@@ -133,14 +120,18 @@ def _uncorrected(by_architecture, damage_of):
     return summarise(judged)
 
 
+def _told(feature):
+    """What a feature of the support set says of the damage of each layer."""
+    column = FEATURES.index(feature)
+    return lambda outcomes: 10.0 ** outcomes.features[..., column].astype(float)
+
+
 def measure(by_architecture):
     """All rows, by name."""
-    measured = FEATURES.index("log_measured_damage")
     rows = {
         "prior by the weights": _uncorrected(by_architecture, lambda o: o.prior),
-        "measured sensitivity": _uncorrected(
-            by_architecture, lambda o: 10.0 ** o.features[..., measured].astype(float)
-        ),
+        "empirical Fisher": _uncorrected(by_architecture, _told("log_fisher_damage")),
+        "measured sensitivity": _uncorrected(by_architecture, _told("log_measured_damage")),
         "prior with support": _uncorrected(by_architecture, lambda o: o.informed),
     }
     for group in progress([None, *FEATURE_GROUPS], description="features", quiet=False):
