@@ -55,7 +55,7 @@ def test_the_readme_runs():
     snippets = python_snippets((ROOT / "README.md").read_text("utf-8"))
     assert snippets
     Path("readme.py").write_text("\n".join(snippets), "utf-8")
-    run_script("readme.py", cwd=Path.cwd())
+    run_script("readme.py", cwd=Path.cwd(), timeout=200)
 
 
 def test_snippets_are_found_and_skipped():
