@@ -15,6 +15,7 @@ from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.layer_map import map_layers
 from tf_metacompress.deploy.layer_parity import LayerSubject, compare_layers
 from tf_metacompress.deploy.parity import LayerParity, OutputParity, ParityReport
+from tf_metacompress.errors import CorruptFileError
 
 layers = keras.layers
 NORMAL = np.random.default_rng(0).normal
@@ -116,6 +117,18 @@ def test_a_student_is_compared_with_itself_not_with_what_it_rounds(tmp_path):
     )
     assert report.parity.passed
     assert max(one.relative_error for one in report.parity.layers) < 0.25
+
+
+@pytest.mark.slow
+def test_a_file_that_runs_with_a_delegate_only_is_said_to(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise CorruptFileError("The runtime refuses it.")
+
+    monkeypatch.setattr("tf_metacompress.deploy.proof.compare_layers", refuse)
+    report = export_litert(chain(), tmp_path / "m.tflite", per_layer=True)
+    assert report.parity.passed
+    assert list(report.parity.unseen_layers) == ["every layer"]
+    assert "without a delegate: The runtime refuses it)" in report.parity.where_apart()
 
 
 def layer(name, error):

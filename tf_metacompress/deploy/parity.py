@@ -65,7 +65,8 @@ class ParityReport(Record):
         layers: In order of execution every tensor of the file that holds the result of a layer;
             empty unless an output failed or `per_layer` was asked for. Computed without delegates,
             on at most 16 samples.
-        unseen_layers: Layers with kernels that are not in `layers`, with the reason, likewise.
+        unseen_layers: Layers with kernels that are not in `layers`, with the reason, likewise;
+            "every layer" alone where the file runs with a delegate only.
         scores: How well both do the task, where `targets` were given.
     """
 

@@ -20,6 +20,7 @@ from tf_metacompress.deploy.task_scores import score
 from tf_metacompress.errors import MetacompressError
 from tf_metacompress.wrappers import CompressedModel
 
+_EVERY = "every layer"
 _MAX_PARITY = 256
 
 
@@ -109,8 +110,10 @@ class Proof:
         try:
             return compare_layers(subject, self.opened.file.data, samples)
         except (MetacompressError, RuntimeError) as error:
-            reason = f"the file does not run without a delegate: {error}"
-            return LayerTable(unseen=dict.fromkeys(self.source.kernels, reason))
+            reason = " ".join(str(error).split()).rstrip(".")
+            return LayerTable(
+                unseen={_EVERY: f"the file does not run without a delegate: {reason}"}
+            )
 
 
 def _spread(count: int) -> np.ndarray:
