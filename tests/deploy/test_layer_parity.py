@@ -65,6 +65,7 @@ def test_a_float_file_with_one_damaged_kernel_names_that_layer():
     assert found.layers[1].relative_error > 0.1
 
 
+@pytest.mark.slow
 def test_the_errors_are_those_of_keras_and_the_runtime(tmp_path):
     model, x = two_heads(), NORMAL(size=(12, 6)).astype("float32")
     path = tmp_path / "m.tflite"
