@@ -28,6 +28,7 @@ EXPECTED = [
     "callbacks",
     "compare",
     "compress",
+    "deploy",
     "describe",
     "errors",
     "export_litert",
