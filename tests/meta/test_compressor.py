@@ -239,7 +239,7 @@ def test_the_proposal_that_recovers_best_is_taken(adapted, task):
         "adapted",
         "prior",
         "sensitivity",
-        "adapted by weights",
+        "prior with sensitivity",
         "adapted with curvature",
     }
     assert set(adaptation.trials) <= proposals

@@ -108,21 +108,18 @@ def proposals(prepared: PreparedTask, adapted: Any) -> dict[str, np.ndarray]:
         adapted: The compressor after its steps.
 
     Returns:
-        Name to damage, float64 (layers, actions): of the adapted Φ with what the support set tells,
-        of the adapted Φ by the weights alone, of the first with the curvature of the loss (their
-        geometric mean), of the prior by the weights, whose proposal is LAMP's with bits of its own,
-        and of the rise of the loss when one layer alone is compressed.
+        Name to damage, float64 (layers, actions): of the adapted Φ, alone and with the curvature of
+        the loss (their geometric mean); of what Φ corrects, the prior with the support set; of the
+        prior by the weights, whose proposal is LAMP's with bits of its own; and of the rise of the
+        loss when one layer alone is compressed.
     """
-    told, blind = prepared.told, prepared.blind
-    own, by_weights = (
-        adapted.predict_damage(problem.features, problem.prior)
-        for problem in (prepared.problem, blind)
-    )
+    problem, told = prepared.problem, prepared.told
+    own = adapted.predict_damage(problem.features, problem.prior)
     return {
         "adapted": own,
-        "adapted by weights": by_weights,
         "adapted with curvature": np.sqrt(own * told.curvature),
-        "prior": blind.prior,
+        "prior with sensitivity": problem.prior,
+        "prior": prepared.blind.prior,
         "sensitivity": told.measured,
     }
 

@@ -173,9 +173,9 @@ class MetaCompressor(LearnsFromTasks):
     def adapt(self, task: Task, inner_steps: int = 5) -> Adaptation:
         """Takes a few gradient steps on one task, then proposes.
 
-        Five proposals (adapted Φ with the data, without, and with curvature; the prior; measured
-        sensitivity) are tried by a few steps of fine-tuning, and the one that leaves the least loss
-        is taken. Neither this compressor nor the task's model is changed.
+        Five proposals (adapted Φ, alone and with curvature; the prior with the support set and by
+        the weights; measured sensitivity) are tried by a few steps of fine-tuning, and the one that
+        leaves the least loss is taken. Neither this compressor nor the task's model is changed.
 
         Args:
             task: Model, budget, device and data.
