@@ -7,8 +7,10 @@ import tensorflow as tf
 
 from tests.meta.problems import budget_between
 from tests.small_models import randomize
+from tf_metacompress.baselines.layer_damage import LARGEST_RISE
 from tf_metacompress.meta import InnerLoop, MetaCompressor
 from tf_metacompress.meta.learner import TaskCompiler
+from tf_metacompress.meta.support_reading import _shares
 from tf_metacompress.ops import fake_quantize_weights
 from tf_metacompress.policy import action_grid
 from tf_metacompress.tasks import Task
@@ -43,7 +45,8 @@ def compressed(kernel, action):
 
 def test_the_measured_share_is_that_of_the_loss_with_one_layer_compressed(task):
     prepared = TaskCompiler(ACTIONS, 0.05, InnerLoop()).prepare(task)
-    x, y = (part[:128] for part in task.support)
+    rows = np.linspace(0, 199, 128).astype(int)
+    x, y = (part[rows] for part in task.support)
     weights = [np.asarray(w, np.float64) for w in task.model.get_weights()]
     rise = np.zeros((2, len(ACTIONS)))
     for layer in range(2):
@@ -91,3 +94,9 @@ def test_models_that_have_no_second_order_are_read_too(task):
     compressor = MetaCompressor(actions=ACTIONS)
     assert compressor.propose(model, budget, support=task.support).rules
     assert compressor.adapt(told, 1).policy.rules
+
+
+def test_a_loss_that_is_not_finite_does_not_hide_the_others():
+    rise = np.array([[0.0, 0.2, LARGEST_RISE], [0.1, 0.4, 0.4]])
+    np.testing.assert_allclose(_shares(rise), [[1e-4, 0.5, 1.0], [0.25, 1.0, 1.0]])
+    np.testing.assert_allclose(_shares(np.zeros((1, 2))), 1e-4)

@@ -17,6 +17,8 @@ from tf_metacompress.typing import ArrayPair
 LossFn = Callable[[Any, Any], tf.Tensor]
 _ANCHORS = 6
 _PROBES = 16
+LARGEST_RISE = 1e6
+"""What a loss that is not finite counts as."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def measured_damage(
                 for i in anchors
             ]
             rises = np.maximum(np.nan_to_num(np.array(losses) - base, nan=np.inf), 0.0)
-            rising = np.maximum.accumulate(np.minimum(rises, 1e6))
+            rising = np.maximum.accumulate(np.minimum(rises, LARGEST_RISE))
             over = removed if guide is None else guide[row]
             damage[row, rows] = np.interp(over[rows], over[anchors], rising)
     return damage

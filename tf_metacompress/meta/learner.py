@@ -90,6 +90,10 @@ class PreparedTask:
     def inner_support(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The same for an inner step of `adapt`, fewer of a large model: a step takes seconds."""
         count = self.problem.num_examples(_MOST_MACS, _SMALLEST_SUPPORT, _LARGEST_SUPPORT)
+        return self.some_support(count)
+
+    def some_support(self, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Support inputs and labels, at most so many of them, evenly spaced: they may be sorted."""
         return self._examples(self.task.support, count)
 
     def _examples(

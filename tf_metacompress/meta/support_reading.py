@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_metacompress.baselines.layer_damage import Bench, measured_damage
+from tf_metacompress.baselines.layer_damage import LARGEST_RISE, Bench, measured_damage
 
 _FEWEST_EXAMPLES, _NUM_EXAMPLES, _NUM_ANCHORS = 16, 128, 4
 _MOST_MACS = 6e10
@@ -61,10 +61,15 @@ def _sensitivity(prepared: Any) -> np.ndarray:
     widths = {action.weight_bits for action in problem.table.actions}
     passes = len(problem.infos) * len(widths) * _NUM_ANCHORS
     count = problem.num_examples(_MOST_MACS / passes, _FEWEST_EXAMPLES, _NUM_EXAMPLES)
-    x, y = (part[:count] for part in prepared.task.support)
+    examples = prepared.some_support(count)
     bench = Bench(
-        prepared.task.model, problem.infos, (x, y), prepared.relaxed.loss, problem.kernels
+        prepared.task.model, problem.infos, examples, prepared.relaxed.loss, problem.kernels
     )
     rise = measured_damage(bench, problem.table.actions, _NUM_ANCHORS, problem.prior)
-    largest = float(rise.max())
-    return np.maximum(rise / (largest if largest > 0.0 else 1.0), _SMALLEST_SHARE)
+    return _shares(rise)
+
+
+def _shares(rise: np.ndarray) -> np.ndarray:
+    """Of the largest rise that is a number; what destroys the model counts as that."""
+    largest = float(rise.max(initial=0.0, where=rise < LARGEST_RISE))
+    return np.clip(rise / (largest if largest > 0.0 else 1.0), _SMALLEST_SHARE, 1.0)
