@@ -92,6 +92,7 @@ def test_the_oracle_sees_a_wrong_channel():
         assert_outputs_close(flat_outputs(smaller, x), wrong)
 
 
+@pytest.mark.slow
 @given(st.data(), st.integers(0, 2**32 - 1))
 @settings(max_examples=12)
 def test_random_architectures(data, seed):

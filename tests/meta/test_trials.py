@@ -57,6 +57,7 @@ def trial():
     return Trial(compiler.prepare(replace(task, device=everything))), pairs
 
 
+@pytest.mark.slow
 def test_steps_of_a_trial_are_those_of_fit(trial):
     found, (support, query) = trial
     model = keras.models.clone_model(found.prepared.task.model)

@@ -119,6 +119,7 @@ def test_as_the_temperature_falls_the_choice_hardens(temperature):
         assert undecided <= 1  # the Lagrangian solution mixes in one layer at most
 
 
+@pytest.mark.slow
 def test_traced_calls_equal_eager_ones():
     args = (*tensors(*problem(1)), between(*problem(1), 0.4), TEMPERATURE)
     for function in (solve_multiplier, relaxed_choice):

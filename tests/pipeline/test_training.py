@@ -37,6 +37,7 @@ def test_the_rate_falls_to_a_hundredth():
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-4, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar_with_the_time_left(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     train(dense_net(), (X, Y), short(), description="net")

@@ -57,6 +57,7 @@ def test_support_statistics_become_moving_statistics():
     np.testing.assert_allclose(norm.moving_variance, convolved.var((0, 1, 2)), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_without_a_policy_the_model_is_plain_keras(tmp_path):
     learner = trained(batch_norm="support")
     task = IMAGES(1)

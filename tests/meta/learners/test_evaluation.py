@@ -46,6 +46,7 @@ def test_there_is_no_accuracy_without_classes():
     assert np.isnan(accuracy(whole, tf.zeros((2, 3, 3))))
 
 
+@pytest.mark.slow
 def test_evaluation_equals_adapting_to_each_task():
     learner = MAML(dense_net(), inner_lr=0.1, inner_steps=2).compile("sgd")
     tasks = sampler(seed=4)

@@ -66,11 +66,13 @@ def test_ratios_to_train_on_are_away_from_those_to_judge_on(seed, smallest):
             assert abs(ratio / other - 1.0) > 0.02
 
 
-def test_ratios_are_log_uniform():
+@pytest.mark.parametrize(("smallest", "low", "high"), [(0.005, 0.02, 0.06), (0.3, 0.3, 0.5)])
+def test_ratios_are_log_uniform_up_to_three_times_the_smallest(smallest, low, high):
     generator = np.random.default_rng(0)
-    drawn = np.log([draw_ratio(generator) for _ in range(4000)])
-    uniform = (np.log(0.02), np.log(0.5))
-    assert abs(np.median(drawn) - np.mean(uniform)) < 0.08
+    drawn = np.log([draw_ratio(generator, smallest) for _ in range(4000)])
+    uniform = (np.log(low), np.log(high))
+    assert uniform[0] <= drawn.min() and drawn.max() <= uniform[1]
+    assert abs(np.median(drawn) - np.mean(uniform)) < 0.05
     assert np.histogram(drawn, bins=4, range=uniform)[0].min() > 0.8 * 1000
 
 
