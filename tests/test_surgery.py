@@ -70,6 +70,7 @@ def assert_removal_is_silence(model, removed_of, graph=None):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.slow
 def test_each_group_alone_and_all_together(name):
     model = ARCHITECTURES[name]()
     graph = read_channels(model)

@@ -59,6 +59,7 @@ def check_file(kind, plain, path):
 
 
 @every_kind
+@pytest.mark.slow
 def test_the_whole_way(name, tmp_path):
     kind = KINDS[name]
     model = kind.make()

@@ -44,6 +44,7 @@ NETS = {
 
 
 @pytest.mark.parametrize("kind", NETS)
+@pytest.mark.slow
 def test_every_trained_range_is_in_the_file(kind, tmp_path):
     model = NETS[kind][0]()
     x = np.random.default_rng(0).random((24, *model.input_shape[1:])).astype("float32")

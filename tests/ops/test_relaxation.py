@@ -181,6 +181,7 @@ def derivatives_of(name):
 @pytest.mark.parametrize("share", BUDGETS.values(), ids=BUDGETS)
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 @pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.slow
 def test_both_derivatives_by_damage(name, mask, share):
     damage, cost = problem(5)
     rest = (*tensors(cost, between(damage, cost, share, mask)), tf.constant(mask))

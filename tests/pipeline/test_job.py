@@ -105,6 +105,7 @@ def test_a_damaged_stage_is_made_again_and_said(job):
 
 
 @pytest.mark.parametrize("what", ["settings", "policy", "model", "data"])
+@pytest.mark.slow
 def test_other_inputs_are_another_run(job, what):
     with pytest.raises(KeyboardInterrupt):
         job.run(stop_at="row-float32")

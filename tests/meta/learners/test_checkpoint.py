@@ -67,6 +67,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("kind", "policy", "optimizer"), CASES)
+@pytest.mark.slow
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(kind, policy, optimizer, tmp_path):
     path = str(tmp_path / "state")
     whole = fit(learner_of(kind, policy, optimizer), 8)
