@@ -13,7 +13,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from latency_parts.networks import resnet8
+from latency_parts.networks import resnet8, shake
 
 import tf_metacompress as tmc
 from tf_metacompress.surgery import remove_channels
@@ -28,17 +28,6 @@ def mobilenet():
 
 
 NETWORKS = {"ResNet-8": resnet8, "MobileNetV1-128": mobilenet}
-
-
-def shake(model, seed=0):
-    """Gives BatchNormalization values of a trained net, so that channels differ."""
-    generator = np.random.default_rng(seed)
-    for variable in model.variables:
-        if "gamma" in variable.path or "variance" in variable.path:
-            variable.assign(generator.uniform(0.5, 1.5, variable.shape))
-        elif "beta" in variable.path or "mean" in variable.path:
-            variable.assign(generator.normal(0.0, 0.2, variable.shape))
-    return model
 
 
 def measure(model, folder, num_blocks):

@@ -60,6 +60,17 @@ NETWORKS = {
 }
 
 
+def shake(model, seed=0):
+    """Gives BatchNormalization values of a trained net, so that channels differ."""
+    generator = np.random.default_rng(seed)
+    for variable in model.variables:
+        if "gamma" in variable.path or "variance" in variable.path:
+            variable.assign(generator.uniform(0.5, 1.5, variable.shape))
+        elif "beta" in variable.path or "mean" in variable.path:
+            variable.assign(generator.normal(0.0, 0.2, variable.shape))
+    return model
+
+
 def build(name, seed=0):
     """Makes a net whose BatchNormalization has values as after training.
 
@@ -71,13 +82,7 @@ def build(name, seed=0):
         A Keras model.
     """
     keras.utils.set_random_seed(seed)
-    model, generator = NETWORKS[name](), np.random.default_rng(seed)
-    for variable in model.variables:
-        if "gamma" in variable.path or "variance" in variable.path:
-            variable.assign(generator.uniform(0.5, 1.5, variable.shape))
-        elif "beta" in variable.path or "mean" in variable.path:
-            variable.assign(generator.normal(0.0, 0.2, variable.shape))
-    return model
+    return shake(NETWORKS[name](), seed)
 
 
 def samples_for(model, count=16):
