@@ -116,13 +116,13 @@ def inverted(
         grows = _flip(generator, 0.6)
         depth += grows
         filters = _units(width, growth**depth) if grows else filters
-        _bottleneck(stack, filters, expansion, _strides(stack, 2) if grows else 1)
+        _inverted_block(stack, filters, expansion, _strides(stack, 2) if grows else 1)
     if _flip(generator):
         stack.conv_bn(_units(filters, 2.0), 1)
     return stack.classifier(num_classes)
 
 
-def _bottleneck(stack: LayerStack, filters: int, expansion: int, strides: int) -> None:
+def _inverted_block(stack: LayerStack, filters: int, expansion: int, strides: int) -> None:
     entry = stack.x
     stack.conv_bn(stack.channels * expansion, 1)
     stack.depthwise_bn(strides)
@@ -190,4 +190,91 @@ def conv1d(stack: LayerStack, width: float, generator: Generator, num_classes: i
             stack.conv1d_bn(filters, 3, relu=False)
             stack.merge(layers.Add, shortcut)
             stack.add(layers.ReLU)
+    return _close(stack, width, generator, num_classes)
+
+
+def bottleneck(
+    stack: LayerStack, width: float, generator: Generator, num_classes: int
+) -> keras.Model:
+    """Residual blocks that narrow, convolve and widen again, as in ResNet-50, arXiv:1512.03385."""
+    _enter(stack, width, generator)
+    growth, share = generator.uniform(1.0, 2.0), generator.uniform(0.2, 0.6)
+    filters = _units(width, 2.0)
+    for stage in range(int(generator.integers(1, 4))):
+        if stage:
+            filters = _units(filters, growth)
+        for block in range(int(generator.integers(1, 3))):
+            _narrowed(stack, filters, share, _strides(stack, 2) if stage and not block else 1)
+    return _close(stack, width, generator, num_classes)
+
+
+def _narrowed(stack: LayerStack, filters: int, share: float, strides: int) -> None:
+    entry = stack.x
+    if strides > 1 or stack.channels != filters:
+        stack.conv_bn(filters, 1, strides, relu=False)
+    shortcut, stack.x = stack.x, entry
+    stack.conv_bn(_units(filters, share), 1)
+    stack.conv_bn(_units(filters, share), 3, strides)
+    stack.conv_bn(filters, 1, relu=False)
+    stack.merge(layers.Add, shortcut)
+    stack.add(layers.ReLU)
+
+
+def branched(
+    stack: LayerStack, width: float, generator: Generator, num_classes: int
+) -> keras.Model:
+    """Blocks of branches side by side, or of layers that read all before them, concatenated.
+
+    Papers: Szegedy et al. 2014, arXiv:1409.4842; Huang et al. 2016, arXiv:1608.06993.
+    """
+    _enter(stack, width, generator)
+    keeps_all, growth = _flip(generator, 0.4), generator.uniform(1.0, 1.6)
+    shares = generator.uniform(0.15, 0.6, size=3)
+    for index in range(int(generator.integers(1, 4))):
+        if index:
+            stack.conv_bn(_units(width, growth**index), int(generator.choice([1, 3])))
+            stack.add(layers.MaxPooling2D if _flip(generator) else layers.AveragePooling2D, 2)
+        filters = _units(width, growth**index)
+        if keeps_all:
+            _dense_block(stack, _units(filters, shares[0]), int(generator.integers(2, 4)))
+        else:
+            _side_by_side(stack, [_units(filters, share) for share in shares])
+        if int(stack.x.shape[1]) < 4:
+            break
+    return _close(stack, width, generator, num_classes)
+
+
+def _dense_block(stack: LayerStack, filters: int, count: int) -> None:
+    for _ in range(count):
+        entry = stack.x
+        stack.conv_bn(filters, 3)
+        stack.merge(layers.Concatenate, entry)
+
+
+def _side_by_side(stack: LayerStack, filters: list[int]) -> None:
+    entry, joined = stack.x, None
+    for size, count in zip((1, 3, 5), filters, strict=True):
+        stack.x = entry
+        if size > 1:
+            stack.conv_bn(_units(count, 0.5), 1)
+        stack.conv_bn(count, size)
+        if joined is not None:
+            stack.merge(layers.Concatenate, joined)
+        joined = stack.x
+
+
+def gated(stack: LayerStack, width: float, generator: Generator, num_classes: int) -> keras.Model:
+    """Convolutions, each place and channel of which a second one lets through, arXiv:1612.08083."""
+    _enter(stack, width, generator)
+    growth, size = generator.uniform(1.0, 1.8), int(generator.choice([1, 3]))
+    joins = _flip(generator)
+    for index in range(int(generator.integers(1, 5))):
+        filters, strides = _units(width, growth**index), _strides(stack, 2) if index else 1
+        entry = stack.x
+        stack.add(layers.Conv2D, filters, size, strides, padding="same", activation="sigmoid")
+        gate, stack.x = stack.x, entry
+        stack.conv_bn(filters, 3, strides, relu=_flip(generator))
+        stack.merge(layers.Multiply, gate)
+        if joins and strides == 1 and entry.shape[-1] == filters:
+            stack.merge(layers.Add, entry)
     return _close(stack, width, generator, num_classes)

@@ -20,6 +20,9 @@ FAMILIES: tuple[str, ...] = (
     "squeeze_excite",
     "mlp",
     "conv1d",
+    "bottleneck",
+    "branched",
+    "gated",
 )
 FEWEST_PARAMETERS, MOST_PARAMETERS = 1_000, 1_000_000
 MOST_MACS = 1_500_000
@@ -54,6 +57,9 @@ _MAKERS = {
         Family("squeeze_excite", blocks.squeeze_excite),
         Family("mlp", blocks.mlp, (2, 3)),
         Family("conv1d", blocks.conv1d, (2,)),
+        Family("bottleneck", blocks.bottleneck),
+        Family("branched", blocks.branched),
+        Family("gated", blocks.gated),
     )
 }
 
