@@ -1,5 +1,6 @@
 """What each command does, on small models in this process."""
 
+import hashlib
 import json
 import shutil
 from types import SimpleNamespace
@@ -7,12 +8,13 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from tests.pipeline.jobs import Job, leave_out_training_and_timing
 from tests.pipeline.results import outcome
 from tf_metacompress import pipeline
 from tf_metacompress.cli import main
-from tf_metacompress.deploy import LitertModel, export_litert
+from tf_metacompress.deploy import LitertModel, export_litert, read_metadata
 from tf_metacompress.errors import ParityError
 from tf_metacompress.policy import Policy, Rule
 
@@ -130,10 +132,50 @@ def test_export_takes_a_policy_in_mode_mixed(capsys, files, tmp_path):
     assert (done.code, "--mode=mixed and --policy" in done.err) == (2, True), done.err
 
 
+def test_export_scores_compares_layers_and_writes_what_the_file_is(capsys, files, tmp_path):
+    path = tmp_path / "told.tflite"
+    (tmp_path / "labels.txt").write_text("low\nmiddle\nhigh\n")
+    flags = ["--per-layer", "--targets", "--dynamic-batch", "--mean=2", "--std=4", "--name=digits"]
+    data = f"--data={files / 'data.npz'}"
+    labels = f"--labels={tmp_path / 'labels.txt'}"
+    words = [files / "small.keras", data, labels, *flags, f"--out={path}", "--json"]
+    done = run(capsys, "export", *words)
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    with np.load(files / "data.npz") as arrays:
+        inputs, wanted = arrays["x_train"].astype("float32"), arrays["y_train"]
+    model = keras.models.load_model(files / "small.keras")
+    right = float(np.mean(model.predict(inputs, verbose=0).argmax(axis=1) == wanted))
+    (score,) = report["parity"]["scores"]
+    assert (score["measure"], score["keras"], score["file"]) == ("accuracy", right, right)
+    layers = {layer["layer"] for layer in report["parity"]["layers"]}
+    assert {"hidden", "head"} <= layers
+    told = read_metadata(path)
+    assert (told.name, told.source) == ("digits", "small.keras")
+    assert told.labels == ("low", "middle", "high")
+    assert told.source_sha256 == hashlib.sha256((files / "small.keras").read_bytes()).hexdigest()
+    assert [(n.mean, n.std) for n in told.normalization.values()] == [((2.0,), (4.0,))]
+    assert json.loads((tmp_path / "told.tflite.json").read_text())["name"] == "digits"
+    (pixels,) = Interpreter(str(path)).get_input_details()
+    assert pixels["shape_signature"].tolist() == [-1, 8, 8, 1]
+
+
+def test_export_writes_metadata_only_when_a_flag_asks_for_it(capsys, files, tmp_path):
+    plain, told = tmp_path / "plain.tflite", tmp_path / "told.tflite"
+    assert run(capsys, "export", files / "small.keras", f"--out={plain}").code == 0
+    assert run(capsys, "export", files / "small.keras", "--metadata", f"--out={told}").code == 0
+    assert read_metadata(plain) is None
+    assert (read_metadata(told).name, read_metadata(told).labels) == ("small", ())
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["told.tflite.json"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["none.keras"], "no such model file"),
+        (["small.keras", "--softmax"], "probabilities already"),
+        (["small.keras", "--labels=none.txt"], "Cannot read the file"),
+        (["small.keras", "--targets", "--data=labels.npz"], "largest=7, outputs=3"),
         (["cut.keras"], "Keras cannot read"),
         (["small.keras", "--mode=int8", "--data=none.npz"], "no such data file"),
         (["small.keras", "--out=small.keras/x.tflite"], "Cannot write here"),
@@ -141,7 +183,7 @@ def test_export_takes_a_policy_in_mode_mixed(capsys, files, tmp_path):
     ],
 )
 def test_export_refuses_bad_input(capsys, files, tmp_path, monkeypatch, words, message):
-    for name in ("small.keras", "cut.keras"):
+    for name in ("small.keras", "cut.keras", "labels.npz"):
         shutil.copy(files / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     done = run(capsys, "export", *words)

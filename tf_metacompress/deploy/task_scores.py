@@ -84,6 +84,14 @@ def score(name: str, targets: np.ndarray, expected: np.ndarray, actual: np.ndarr
     """
     classes = _classes(targets, expected)
     if classes is not None:
+        if classes.min() < 0 or classes.max() >= expected.shape[1]:
+            raise invalid(
+                "Classes in `targets` must be numbers of values of the output.",
+                "They count from 0.",
+                output=name,
+                largest=int(classes.max()),
+                outputs=expected.shape[1],
+            )
         keras, file = (float(np.mean(one.argmax(axis=1) == classes)) for one in (expected, actual))
         return TaskScore(output=name, measure=ACCURACY, keras=keras, file=file)
     if targets.size != expected.size:

@@ -1,6 +1,6 @@
 """The way from a model to a checked file: propose, train, finalize, export, measure."""
 
-from tf_metacompress.pipeline.candidates import Row, representative
+from tf_metacompress.pipeline.candidates import Row, representative, representative_examples
 from tf_metacompress.pipeline.contest import run_demo
 from tf_metacompress.pipeline.datasets import DATASETS, Dataset, load_dataset, load_npz
 from tf_metacompress.pipeline.demo import DemoSettings
@@ -25,5 +25,6 @@ __all__ = [
     "load_npz",
     "meta_train",
     "representative",
+    "representative_examples",
     "run_demo",
 ]

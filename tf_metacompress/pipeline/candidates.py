@@ -93,10 +93,16 @@ def litert_accuracy(path: str | Path, x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(predictions.argmax(axis=-1) == y))
 
 
+def representative_examples(data: Dataset) -> ArrayPair:
+    """Training examples for ranges and parity: a few hundred, evenly spaced."""
+    x, y = data.train
+    rows = np.linspace(0, len(x) - 1, min(len(x), _CALIBRATION_EXAMPLES)).astype(int)
+    return x[rows], y[rows]
+
+
 def representative(data: Dataset) -> np.ndarray:
-    """Training inputs for ranges and parity: a few hundred, evenly spaced."""
-    x = data.train[0]
-    return x[np.linspace(0, len(x) - 1, min(len(x), _CALIBRATION_EXAMPLES)).astype(int)]
+    """The inputs of `representative_examples`."""
+    return representative_examples(data)[0]
 
 
 def few_examples(data: Dataset, seed: int) -> ArrayPair:
