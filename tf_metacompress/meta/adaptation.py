@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tf_metacompress.errors import NonFiniteLossError, check_int
 from tf_metacompress.meta.inner_loop import Groups, InnerLoop, Tensors, adapt
@@ -37,7 +36,7 @@ class Adaptation:
 def descend_on_support(
     prepared: PreparedTask, loop: InnerLoop, phi: Tensors, inner_steps: int
 ) -> tuple[Groups, tuple[float, ...]]:
-    """Takes inner steps on the support set, one compiled step at a time.
+    """Takes inner steps on the support set, eagerly: compiling takes longer than a few steps do.
 
     Args:
         prepared: The task.
@@ -54,13 +53,9 @@ def descend_on_support(
     x, y = prepared.inner_support()
     one = replace(loop, inner_steps=1, first_order=True)
 
-    @tf.function
-    def step(groups: Groups) -> tuple[Groups, list[tf.Tensor]]:
-        return adapt(one, prepared.loss, groups, x, y)
-
     groups, losses = (tuple(phi), prepared.theta), []
     for number in range(inner_steps):
-        groups, values = step(groups)
+        groups, values = adapt(one, prepared.loss, groups, x, y)
         losses.append(float(values[0]))
         if not np.isfinite(losses[-1]):
             raise NonFiniteLossError(

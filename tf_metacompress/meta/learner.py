@@ -24,8 +24,8 @@ from tf_metacompress.policy import Action
 from tf_metacompress.tasks import Task
 from tf_metacompress.typing import ArrayPair
 
-_SMALLEST_SUPPORT, _LARGEST_SUPPORT = 64, 512
-_MOST_MACS = 1e9
+_SMALLEST_SUPPORT, _LARGEST_SUPPORT = 32, 512
+_MOST_MACS = 5e8
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,9 @@ import numpy as np
 
 from tf_metacompress.baselines.layer_damage import LARGEST_RISE, Bench, measured_damage
 
-_FEWEST_EXAMPLES, _NUM_EXAMPLES, _NUM_ANCHORS = 16, 128, 4
-_MOST_MACS = 6e10
+_FEWEST_EXAMPLES, _NUM_EXAMPLES = 16, 128
+_FEWEST_ANCHORS, _MOST_ANCHORS = 2, 4
+_MOST_PASSES, _MOST_MACS = 240, 6e10
 """Of all passes that measure the sensitivity: seconds of one core."""
 _SMALLEST_SHARE = 1e-4
 
@@ -56,16 +57,18 @@ def read_support(prepared: Any) -> SupportReading:
 
 
 def _sensitivity(prepared: Any) -> np.ndarray:
-    """On fewer examples where the model is large, so that the time stays bounded."""
+    """At fewer sparsities of a deep model and on fewer examples of a large one: time is bounded."""
     problem = prepared.problem
     widths = {action.weight_bits for action in problem.table.actions}
-    passes = len(problem.infos) * len(widths) * _NUM_ANCHORS
-    count = problem.num_examples(_MOST_MACS / passes, _FEWEST_EXAMPLES, _NUM_EXAMPLES)
+    curves = len(problem.infos) * len(widths)
+    anchors = min(max(_MOST_PASSES // curves, _FEWEST_ANCHORS), _MOST_ANCHORS)
+    fitting = _MOST_MACS / (curves * anchors)
+    count = problem.num_examples(fitting, _FEWEST_EXAMPLES, _NUM_EXAMPLES)
     examples = prepared.some_support(count)
     bench = Bench(
         prepared.task.model, problem.infos, examples, prepared.relaxed.loss, problem.kernels
     )
-    rise = measured_damage(bench, problem.table.actions, _NUM_ANCHORS, problem.prior)
+    rise = measured_damage(bench, problem.table.actions, anchors, problem.prior)
     return _shares(rise)
 
 

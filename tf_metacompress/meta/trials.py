@@ -88,7 +88,6 @@ class Trial:
         fitting = prepared.problem.num_examples(_MOST_MACS, _SMALLEST_BATCH, _BATCH_SIZE)
         self._batch_size = min(fitting, len(self._support[0]))
         self._step = tf.function(self._eager_step, reduce_retracing=True)
-        self._judge = tf.function(self._eager_judge, reduce_retracing=True)
 
     def _eager_step(
         self, one_hot: tf.Tensor, adam: AdamState, others: Tensors, x: tf.Tensor, y: tf.Tensor
@@ -101,11 +100,6 @@ class Trial:
             )
         gradients = tape.gradient(loss, list(theta), unconnected_gradients="zero")
         return adam_step(adam, gradients, _LEARNING_RATE), others
-
-    def _eager_judge(self, one_hot: tf.Tensor, theta: Tensors, others: Tensors) -> tf.Tensor:
-        prepared = self.prepared
-        weights = (theta, others)
-        return prepared.relaxed.after_training(one_hot, weights, prepared.tensors, *self._query)
 
     def begin(self, choice: np.ndarray) -> TrialState:
         """Starts from the task's model.
@@ -140,10 +134,15 @@ class Trial:
         return replace(state, adam=adam, others=others, num_steps=state.num_steps + num_steps)
 
     def loss(self, state: TrialState) -> float:
-        """Gives the loss left on the query set."""
-        start = self.prepared.tensors.others
+        """Gives the loss left on the query set; eagerly, as it is asked for but a few times."""
+        prepared = self.prepared
+        start = prepared.tensors.others
         others = without_start(start, state.others, self._momenta, state.num_steps)
-        return float(self._judge(state.one_hot, state.adam[0], others))
+        weights = (state.adam[0], others)
+        judged = prepared.relaxed.after_training(
+            state.one_hot, weights, prepared.tensors, *self._query
+        )
+        return float(judged)
 
 
 def _unlike(choices: Mapping[str, np.ndarray]) -> dict[str, str]:
