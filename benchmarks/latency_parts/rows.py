@@ -134,7 +134,7 @@ def _export_plans(subject, model, path, policy):
 def _ours(subject, path, table):
     """The fastest proposal that keeps the accuracy; without data the fastest one asked for."""
     infos = compressible_layers(subject.model)
-    plain_ms = table.overhead_ms + sum(table.lookup(info, Action(weight_bits=8)) for info in infos)
+    plain_ms = table.model_ms(infos, [Action(weight_bits=8)] * len(infos))
     made = None
     for share in SHARES:
         made = _proposed(subject, path, table, share * plain_ms)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from tests.policy.layers import layer
 from tf_metacompress.anatomy import compressible_layers
 from tf_metacompress.deploy import BenchmarkResult, LitertModel, measure_latencies
+from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.latency_cache import LatencyCache
 from tf_metacompress.deploy.machine import Machine
 from tf_metacompress.errors import (
@@ -44,6 +46,20 @@ class Clockwork:
         each_ms = 0.005 if detail["dtype"] == np.int8 else 0.05
         typical_ms = 1.0 + each_ms * len(model.output_names)
         return result(runs.num_threads, None if self.summary_only else typical_ms)
+
+
+class OpByOp(Clockwork):
+    """Every inference takes 1 ms, and each operator its own time; conversions take 0.02 ms."""
+
+    def benchmark(self, path, runs):
+        file = read_flatfile(Path(path).read_bytes(), str(path))
+        each_ms = {"QUANTIZE": 0.02, "DEQUANTIZE": 0.02}
+        tensors = file.main.tensors
+        typical_ms = 1.0
+        for op in file.main.ops:
+            integer = tensors[op.outputs[0]].type == "int8"
+            typical_ms += each_ms.get(op.name, 0.1 if integer else 0.3)
+        return result(runs.num_threads, typical_ms)
 
 
 def result(num_threads=1, p50_ms=1.0, cpu="cogs"):
@@ -148,6 +164,24 @@ def test_a_damaged_cache_is_named(tmp_path):
     kept.path.write_text(kept.path.read_text()[:-20])
     with pytest.raises(CorruptFileError, match=f"{kept.path.name}.*Delete it"):
         LatencyCache(tmp_path, result())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("actions", [[INT8, FLOAT], [FLOAT, INT8]])
+def test_a_border_costs_what_its_conversion_does(actions, tmp_path):
+    parts = [keras.layers.Conv2D(4, 3, padding="same", activation="relu") for _ in range(4)]
+    model = keras.Sequential([keras.Input((6, 6, 4)), *parts])
+    infos = compressible_layers(model)
+    options = {"device": OpByOp(), "actions": actions, "widths": [1.0]}
+    table = measure(model, tmp_path, **options)
+    assert table.border_ms == pytest.approx(0.02)
+    assert table.overhead_ms == pytest.approx(1.0)
+    assert table.model_ms(infos, [INT8] * 4) == pytest.approx(1.0 + 4 * 0.1 + 2 * 0.02)
+    assert table.model_ms(infos, [FLOAT] * 4) == pytest.approx(1.0 + 4 * 0.3)
+    mixed = table.model_ms(infos, [FLOAT, INT8, INT8, FLOAT])
+    assert mixed == pytest.approx(1.0 + 2 * 0.1 + 2 * 0.3 + 2 * 0.02)
+    alone = measure(model, tmp_path, device=OpByOp(), actions=[INT8], widths=[1.0])
+    assert (alone.border_ms, alone.overhead_ms) == (0.0, pytest.approx(1.0 + 2 * 0.02))
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_a_missing_layer_is_named_with_a_near_one():
 
 def test_files_make_equal_tables(tmp_path):
     errors = {(layer_key(HEAD), Action()): 0.01}
-    latencies = table(num_threads=2, errors=errors, overhead_ms=0.25)
+    latencies = table(num_threads=2, errors=errors, overhead_ms=0.25, border_ms=0.125)
     latencies.save(tmp_path / "t.json")
     assert LatencyTable.load(tmp_path / "t.json") == latencies
 
@@ -69,6 +69,7 @@ def test_files_make_equal_tables(tmp_path):
         ({"num_threads": 0}, "`num_threads`"),
         ({"overhead_ms": -1.0}, "`overhead_ms`"),
         ({"overhead_ms": float("nan")}, "`overhead_ms`"),
+        ({"border_ms": -1.0}, "`border_ms`"),
         ({"errors": {("head", Action()): 0.1}}, "`errors` must map keys of `entries`"),
         ({"errors": {(layer_key(HEAD), Action()): -0.1}}, "`errors`"),
     ],

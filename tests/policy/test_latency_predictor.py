@@ -76,12 +76,13 @@ def test_ten_latencies_order_other_layers():
 def test_measured_latencies_are_given_as_they_are_and_the_rest_is_filled():
     entries = random_entries(10, seed=5)
     errors = dict.fromkeys(entries, 1e-5)
-    predictor = fit_latency(table(entries, errors=errors, overhead_ms=0.5))
+    predictor = fit_latency(table(entries, errors=errors, overhead_ms=0.5, border_ms=0.25))
     assert all(predictor.predict(entry) == ms for entry, ms in entries.items())
     info = layer("new", "Conv2D", (3, 3, 20, 20), output_shape=(None, 9, 9, 20))
     full = predictor.fill([info], [Action(), Action(weight_bits=32)])
     assert full.lookup(info, Action()) == predictor.lookup(info, Action())
-    assert len(full) == 12 and full.overhead_ms == 0.5 and full.errors == errors
+    assert len(full) == 12 and full.errors == errors
+    assert (full.overhead_ms, full.border_ms) == (0.5, 0.25)
 
 
 def test_a_latency_lost_in_noise_has_no_say():

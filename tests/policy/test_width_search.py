@@ -38,14 +38,19 @@ def chain():
     return infos, groups
 
 
-def search(damages, latency_of, overhead_ms=0.0):
+def search(damages, latency_of, **beside):
     infos, groups = chain()
     removed = tuple(tuple(range(count)) for count in COUNTS)
     options = [
         WidthOptions(group=group, removed=removed, damage=tuple(damage))
         for group, damage in zip(groups, damages, strict=True)
     ]
-    return WidthSearch(infos, options, latency_of, overhead_ms)
+    return WidthSearch(infos, options, lambda info: both(latency_of(info)), **beside)
+
+
+def both(latency_ms):
+    """In integers and float32; one number is for both."""
+    return latency_ms if isinstance(latency_ms, tuple) else (latency_ms, latency_ms)
 
 
 def macs(info):
@@ -98,6 +103,18 @@ def test_steps_that_only_together_save_are_taken_together():
 
     found = search([[0, 1, 2, 3]] * 2, in_blocks)
     assert found.choose(5.0) == (3, 3)
+
+
+def test_borders_count_where_integers_and_float32_meet():
+    middle = (SIZE - 2, SIZE)
+
+    def one_in_float(info):
+        return (4.0, 1.0) if info.weight_shape == middle else (1.0, 4.0)
+
+    found = search([[0, 1, 2, 3]] * 2, one_in_float, border_ms=0.5)
+    assert found.latency_ms((0, 0)) == 3.0 + 2 * 0.5
+    assert found.latency_ms((1, 0)) == 3.0 + 4 * 0.5
+    assert search([[0, 1, 2, 3]] * 2, one_in_float, border_ms=2.0).latency_ms((1, 0)) == 9.0
 
 
 def test_an_unreachable_latency_names_the_smallest():

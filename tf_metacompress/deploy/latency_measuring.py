@@ -10,11 +10,8 @@ import numpy as np
 
 from tf_metacompress.anatomy import describe, select_compressible
 from tf_metacompress.anatomy.channels import channel_groups, has_graph
-from tf_metacompress.anatomy.samples import random_samples
-from tf_metacompress.anatomy.signature import model_signature
 from tf_metacompress.atomic import PathLike
 from tf_metacompress.deploy.comparison import ratio_interval
-from tf_metacompress.deploy.convert import convert_float
 from tf_metacompress.deploy.devices import Device, Runs, get_device
 from tf_metacompress.deploy.latency import BenchmarkResult
 from tf_metacompress.deploy.latency_cache import LatencyCache
@@ -26,7 +23,7 @@ from tf_metacompress.deploy.latency_probe import (
     probe_files,
 )
 from tf_metacompress.deploy.latency_turns import block_medians
-from tf_metacompress.deploy.modes import ModeOptions, get_mode
+from tf_metacompress.deploy.latency_whole import with_whole_model
 from tf_metacompress.errors import check_fraction, check_int, invalid, wrong_type
 from tf_metacompress.policy import Action, LatencyTable, LayerInfo, layer_key, narrowed
 from tf_metacompress.policy.latency import Entry
@@ -72,7 +69,8 @@ def measure_latencies(
 
     Returns:
         Latency and half its 95 % interval for each shape and action. Of a model `overhead_ms` is
-        what its whole file takes beyond its layers, under the first action.
+        what its whole file takes beyond its layers, under the first action, and `border_ms` what
+        a change between float32 and integers costs, if both are among the actions.
 
     Raises:
         UnsupportedModelError: If a layer cannot be timed alone or there is nothing to measure.
@@ -105,9 +103,7 @@ def measure_latencies(
     )
     if not is_model:
         return table
-    whole_ms = _whole_ms(found, model_or_layer_infos, actions[0], num_threads)
-    layers_ms = sum(table.lookup(info, actions[0]) for info in infos)
-    return dataclasses.replace(table, overhead_ms=max(whole_ms - layers_ms, 0.0))
+    return with_whole_model(table, model_or_layer_infos, found, actions)
 
 
 def _checked(
@@ -184,11 +180,3 @@ def _difference(device: Device, files: Sequence[bytes], num_threads: int) -> tup
     error_ms, latency_ms = min(tries)
     # What is lost in the noise is at most as long as the noise.
     return (latency_ms if latency_ms > 0.0 else max(error_ms, _SMALLEST_MS)), error_ms
-
-
-def _whole_ms(device: Device, model: keras.Model, action: Action, num_threads: int) -> float:
-    data = convert_float(model).data
-    if action.weight_bits <= 8:
-        samples = random_samples(model_signature(model)).singles()
-        data = get_mode("int8").quantize(data, samples, ModeOptions())
-    return float(np.median(block_medians(device, [bytes(data)], num_threads)))

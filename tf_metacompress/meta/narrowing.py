@@ -5,6 +5,7 @@ are searched with the prior's damage, the summed LAMP scores of whole channels.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ from tf_metacompress.policy import (
     lamp_damage,
 )
 from tf_metacompress.policy import device as device_profile
+from tf_metacompress.policy.format_borders import Latencies, fastest_formats, in_float
 from tf_metacompress.policy.width_search import WidthOptions, WidthSearch
 from tf_metacompress.surgery import as_functional, remove_channels
 from tf_metacompress.surgery.selection import (
@@ -118,7 +120,8 @@ def narrow_to_latency(
     dense = tuple(action for action in actions if not action.sparsity)
     if not dense:
         raise invalid("A latency budget needs an action of sparsity 0.", actions=len(actions))
-    whole_ms = sum(_fastest(latency, profile, dense, info) for info in infos)
+    latencies = [_fastest(latency, profile, dense, info) for info in infos]
+    whole_ms, _ = fastest_formats(latencies, latency.border_ms)
     if whole_ms + latency.overhead_ms <= budget.latency_ms * _ROUNDING:
         return None
     functional = as_functional(model)
@@ -128,13 +131,14 @@ def narrow_to_latency(
         _options(functional, profile),
         lambda info: _fastest(predictor, profile, dense, info),
         latency.overhead_ms,
+        latency.border_ms,
     )
     removed = _shares(search, search.choose(budget.latency_ms * _ROUNDING))
     smaller, _ = remove_channels(model, removed, device=profile)
     return Narrowing(
         model=smaller,
         asked=budget,
-        budget=_same_limits(budget, model, smaller, profile),
+        budget=same_limits(budget, model, smaller, profile),
         latency=predictor.fill(compressible_layers(smaller), dense),
         actions=dense,
         removed=removed,
@@ -146,18 +150,22 @@ def _fastest(
     profile: DeviceProfile,
     actions: Sequence[Action],
     info: LayerInfo,
-) -> float:
-    """Latency of a layer under the fastest action that the device runs on it."""
+) -> Latencies:
+    """Latency of a layer in integers and float32, under the fastest action that the device runs."""
     allowed = profile.actions(info, actions)
-    found = [latencies.lookup(info, a) for a, runs in zip(actions, allowed, strict=True) if runs]
-    if not found:
+    runs = [action for action, is_allowed in zip(actions, allowed, strict=True) if is_allowed]
+    if not runs:
         raise invalid(
             "The device must be able to run one of the actions without zeros on every layer.",
             "Give `actions` with bits that it stores, or another device.",
             device=profile.name,
             layer=info.name,
         )
-    return min(found)
+    integers, floats = (
+        min((latencies.lookup(info, a) for a in runs if in_float(a) == wanted), default=math.inf)
+        for wanted in (False, True)
+    )
+    return integers, floats
 
 
 def _options(model: keras.Model, profile: DeviceProfile) -> list[WidthOptions]:
@@ -191,10 +199,20 @@ def _shares(search: WidthSearch, choice: Sequence[int]) -> dict[str, float]:
     return found
 
 
-def _same_limits(
+def same_limits(
     budget: Budget, model: keras.Model, smaller: keras.Model, profile: DeviceProfile
 ) -> Budget:
-    """Turns shares of the given model into what they mean for the smaller one."""
+    """Turns shares of a model into what they mean for a smaller one.
+
+    Args:
+        budget: Limits for the model.
+        model: The model.
+        smaller: The same with fewer channels.
+        profile: The device.
+
+    Returns:
+        The same limits for the smaller one.
+    """
     if budget.size_ratio is None and budget.macs_ratio is None:
         return budget
     before, after = (

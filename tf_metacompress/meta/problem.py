@@ -28,7 +28,7 @@ from tf_metacompress.policy import (
     LayerPlan,
     Policy,
     action_grid,
-    allocate,
+    allocate_formats,
     cost_table,
     fitting_sparsity,
 )
@@ -85,7 +85,9 @@ class Problem:
         return self.table.cost[:, :, resource] / room
 
     def allocate(self, damage: np.ndarray) -> Allocation:
-        """Chooses the actions of least total damage within every limit, exactly.
+        """Chooses the actions of least total damage within every limit.
+
+        Exactly, unless a latency is limited and the change between formats has a price.
 
         Args:
             damage: Shape (layers, actions).
@@ -96,14 +98,7 @@ class Problem:
         Raises:
             InfeasibleBudgetError: When nothing fits.
         """
-        return allocate(
-            damage,
-            self.table.cost,
-            self.limits,
-            mask=self.table.mask,
-            fixed=self.table.fixed,
-            resources=self.table.resources,
-        )
+        return allocate_formats(damage, self.table, self.limits)
 
     def policy(self, damage: np.ndarray, name: str, **provenance: str | float | int) -> Policy:
         """Turns predicted damages into a policy.

@@ -21,6 +21,7 @@ from tf_metacompress.policy.distributions import (
     lamp_scores,
     uniform,
 )
+from tf_metacompress.policy.format_allocation import allocate_formats
 from tf_metacompress.policy.latency import LatencyTable, layer_key
 from tf_metacompress.policy.latency_predictor import LatencyPredictor, fit_latency
 from tf_metacompress.policy.layer_info import KernelInfo, LayerInfo, WeightStats
@@ -60,6 +61,7 @@ __all__ = [
     "WeightStats",
     "action_grid",
     "allocate",
+    "allocate_formats",
     "allow",
     "cost_table",
     "device",

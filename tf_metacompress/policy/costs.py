@@ -11,6 +11,7 @@ from tf_metacompress.policy.action import Action
 from tf_metacompress.policy.budget import RESOURCES, Budget
 from tf_metacompress.policy.device import DeviceProfile
 from tf_metacompress.policy.device import device as find_device
+from tf_metacompress.policy.format_borders import in_float, num_borders
 from tf_metacompress.policy.frozen_mapping import FrozenMapping
 from tf_metacompress.policy.latency import LatencyTable
 from tf_metacompress.policy.layer_info import LayerInfo
@@ -51,6 +52,7 @@ class CostTable:
         mask: Bool of shape (L, A), True where the device can run the action.
         reference: What the float32 model costs, by resource: "size_bytes", "flash_bytes" and
             "macs".
+        border_ms: What each change between float32 and integers adds to "latency_ms".
     """
 
     layers: tuple[str, ...]
@@ -60,6 +62,7 @@ class CostTable:
     fixed: np.ndarray
     mask: np.ndarray
     reference: Mapping[str, float]
+    border_ms: float = 0.0
 
     def limits(self, budget: Budget) -> np.ndarray:
         """Gives what a budget allows of each resource.
@@ -84,7 +87,7 @@ class CostTable:
         return np.array([limits.get(name, np.inf) for name in self.resources])
 
     def total(self, choice: np.ndarray) -> dict[str, float]:
-        """Gives the cost of a choice of one action per layer, by resource, `fixed` included.
+        """Gives the cost of a choice of one action per layer, by resource, everything included.
 
         Args:
             choice: Index of each layer's action, shape (L,).
@@ -93,7 +96,21 @@ class CostTable:
             Cost by resource.
         """
         chosen = self.cost[np.arange(len(self.layers)), np.asarray(choice)]
-        return dict(zip(self.resources, (chosen.sum(axis=0) + self.fixed).tolist(), strict=True))
+        borders = self.border_cost([in_float(self.actions[index]) for index in choice])
+        total = chosen.sum(axis=0) + self.fixed + borders
+        return dict(zip(self.resources, total.tolist(), strict=True))
+
+    def border_cost(self, floats: Sequence[bool]) -> np.ndarray:
+        """Gives what changes between float32 and integers cost.
+
+        Args:
+            floats: For each layer, whether it computes in float32.
+
+        Returns:
+            Float64 of shape (K,), zero but for "latency_ms".
+        """
+        cost = self.border_ms * num_borders(floats)
+        return np.array([cost * (name == "latency_ms") for name in self.resources])
 
 
 def cost_table(
@@ -151,6 +168,7 @@ def cost_table(
         fixed=np.array([_fixed(layer_infos, resource, latency) for resource in resources]),
         mask=mask,
         reference=_reference(layer_infos, sizers),
+        border_ms=latency.border_ms if "latency_ms" in resources else 0.0,
     )
 
 

@@ -1,6 +1,6 @@
 """Measured latencies of layers, as data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tf_metacompress import atomic
@@ -14,6 +14,7 @@ from tf_metacompress.errors import (
 )
 from tf_metacompress.policy import strict_json
 from tf_metacompress.policy.action import Action
+from tf_metacompress.policy.format_borders import in_float, num_borders
 from tf_metacompress.policy.frozen_mapping import FrozenMapping
 from tf_metacompress.policy.layer_info import LayerInfo
 
@@ -54,12 +55,13 @@ class LatencyTable(Mapping[Entry, float]):
         num_threads: Threads the measurement used.
         errors: Half the 95 % interval of an entry in milliseconds, by the same keys; it may lack
             entries.
-        overhead_ms: What an inference costs beside the layers: the call, operators without weights,
-            conversion of inputs and outputs.
+        overhead_ms: What an inference costs beside the layers: the call, operators without weights.
+        border_ms: What each change between float32 and integers costs, from layer to layer in their
+            order and at the ends of a model, which are float32.
 
     Raises:
-        InvalidArgumentError: If a latency is not above 0, an error or `overhead_ms` below 0, or
-            `num_threads` not at least 1.
+        InvalidArgumentError: If a latency is not above 0, an error, `overhead_ms` or `border_ms`
+            below 0, or `num_threads` not at least 1.
 
     Example:
         >>> table = LatencyTable(
@@ -75,6 +77,7 @@ class LatencyTable(Mapping[Entry, float]):
     num_threads: int = field(default=1, kw_only=True)
     errors: Mapping[Entry, float] = field(default_factory=FrozenMapping, kw_only=True)
     overhead_ms: float = field(default=0.0, kw_only=True)
+    border_ms: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         """Checks the entries and freezes them."""
@@ -92,8 +95,8 @@ class LatencyTable(Mapping[Entry, float]):
             raise wrong_type("`errors` must map keys of `entries`.", errors=self.errors)
         errors = {key: _check_amount("errors", value) for key, value in self.errors.items()}
         object.__setattr__(self, "errors", FrozenMapping(errors))
-        overhead_ms = _check_amount("overhead_ms", self.overhead_ms)
-        object.__setattr__(self, "overhead_ms", overhead_ms)
+        for name in ("overhead_ms", "border_ms"):
+            object.__setattr__(self, name, _check_amount(name, getattr(self, name)))
 
     def __getitem__(self, key: Entry) -> float:
         """Gives the milliseconds stored under a layer key and an action."""
@@ -137,6 +140,30 @@ class LatencyTable(Mapping[Entry, float]):
             layer=layer_info.name,
         )
 
+    def model_ms(self, layer_infos: Sequence[LayerInfo], actions: Sequence[Action]) -> float:
+        """Gives the latency of a whole model.
+
+        Args:
+            layer_infos: Its compressible layers, in order.
+            actions: What is done to each.
+
+        Returns:
+            Milliseconds: the layers, the borders between float32 and integers, and the overhead.
+
+        Raises:
+            InvalidArgumentError: If the table lacks an entry.
+
+        Example:
+            >>> entries = {("Dense 64x10 -> 10", Action()): 0.02}
+            >>> table = LatencyTable(entries, device="d", runtime="r", border_ms=0.01)
+            >>> table.model_ms([], [])
+            0.0
+        """
+        pairs = zip(layer_infos, actions, strict=True)
+        layers_ms = sum(self.lookup(info, action) for info, action in pairs)
+        borders = num_borders([in_float(action) for action in actions])
+        return layers_ms + self.border_ms * borders + self.overhead_ms
+
     def to_json(self) -> str:
         """Writes the table as JSON with a schema version."""
         entries = [
@@ -156,6 +183,7 @@ class LatencyTable(Mapping[Entry, float]):
                 "runtime": self.runtime,
                 "num_threads": self.num_threads,
                 "overhead_ms": self.overhead_ms,
+                "border_ms": self.border_ms,
                 "entries": entries,
             }
         )
@@ -180,7 +208,7 @@ class LatencyTable(Mapping[Entry, float]):
             strict_json.parse(text, what="latency table"),
             where="The latency table",
             required=("entries", "device", "runtime"),
-            optional=("num_threads", "overhead_ms"),
+            optional=("num_threads", "overhead_ms", "border_ms"),
         )
         listed = strict_json.check_list(document.pop("entries"), where="entries")
         rows = [_read_entry(value, f"entries[{i}]") for i, value in enumerate(listed)]

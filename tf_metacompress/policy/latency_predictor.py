@@ -99,6 +99,7 @@ class LatencyPredictor:
             num_threads=self.table.num_threads,
             errors=self.table.errors,
             overhead_ms=self.table.overhead_ms,
+            border_ms=self.table.border_ms,
         )
 
     def _by_price(self, shapes: Sequence[LayerShape]) -> np.ndarray:

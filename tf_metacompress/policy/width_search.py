@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tf_metacompress.errors import InfeasibleBudgetError
 from tf_metacompress.policy.channel_group import ChannelGroup
+from tf_metacompress.policy.format_borders import Latencies, fastest_formats
 from tf_metacompress.policy.layer_info import LayerInfo
 from tf_metacompress.policy.narrowing import narrowed
 
@@ -39,33 +40,37 @@ class WidthSearch:
     Args:
         layer_infos: The compressible layers.
         options: One entry for each channel group.
-        latency_of: Milliseconds of a layer as it is described.
+        latency_of: Milliseconds of a layer as it is described, in integers and in float32; the
+            faster counts.
         overhead_ms: What an inference costs beside the layers.
+        border_ms: What a change between integers and float32 costs.
     """
 
     def __init__(
         self,
         layer_infos: Sequence[LayerInfo],
         options: Sequence[WidthOptions],
-        latency_of: Callable[[LayerInfo], float],
+        latency_of: Callable[[LayerInfo], Latencies],
         overhead_ms: float = 0.0,
+        border_ms: float = 0.0,
     ) -> None:
         self.options = tuple(options)
         self._infos = tuple(layer_infos)
         self._latency_of = latency_of
-        self._overhead_ms = overhead_ms
+        self._overhead_ms, self._border_ms = overhead_ms, border_ms
         touched = [{member.layer for member in entry.group.members} for entry in self.options]
         self._groups_of = {
             info.name: [number for number, layers in enumerate(touched) if info.name in layers]
             for info in self._infos
         }
-        self._known: dict[tuple[str, Choice], float] = {}
+        self._known: dict[tuple[str, Choice], Latencies] = {}
 
     def latency_ms(self, choice: Choice) -> float:
         """Gives the latency of the whole model under a choice."""
-        return self._overhead_ms + sum(self._layer_ms(info, choice) for info in self._infos)
+        latencies = [self._layer_ms(info, choice) for info in self._infos]
+        return self._overhead_ms + fastest_formats(latencies, self._border_ms)[0]
 
-    def _layer_ms(self, info: LayerInfo, choice: Choice) -> float:
+    def _layer_ms(self, info: LayerInfo, choice: Choice) -> Latencies:
         numbers = self._groups_of[info.name]
         key = info.name, tuple(choice[number] for number in numbers)
         if key not in self._known:
