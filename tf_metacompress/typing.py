@@ -11,7 +11,7 @@ Pattern = str
 Score = Literal["magnitude", "taylor", "activation", "random"]
 """What decides which weights are removed; `ops.register_score` adds to it."""
 
-QuantizerName = Literal["symmetric", "affine", "log2", "codebook"]
+QuantizerName = Literal["symmetric", "affine", "log2", "codebook", "short_scale"]
 """Values that quantised weights can take; `ops.register_quantizer` adds to it."""
 
 RangeSetting = Literal["min_max", "percentile", "mse"]

@@ -19,6 +19,7 @@ CASES = [
     ("Dense", {"weight_bits": 3, "quantizer": "log2"}, ("packed int4", "int8", True)),
     ("Dense", {"weight_bits": 4, "quantizer": "log2"}, ("int8", "int8", True)),
     ("Dense", {"weight_bits": 5, "quantizer": "log2"}, ("int8", "int8", False)),
+    ("Dense", {"weight_bits": 4, "quantizer": "short_scale"}, ("packed int4", "int8", True)),
     ("Dense", {"weight_bits": 4, "quantizer": "codebook"}, ("int8", "int8", True)),
     ("Conv2D", {"weight_bits": 4}, ("int8", "int8", True)),
     ("DepthwiseConv2D", {"weight_bits": 8}, ("int8", "int8", True)),
@@ -37,7 +38,7 @@ def test_the_form_of_a_layer(kind, fields, expected):
 
 @given(
     bits=st.integers(2, 8),
-    quantizer=st.sampled_from(["symmetric", "affine", "log2", "codebook"]),
+    quantizer=st.sampled_from(["symmetric", "affine", "log2", "codebook", "short_scale"]),
     kind=st.sampled_from(["Dense", "Conv2D", "LSTM", "Conv3D"]),
 )
 @settings(max_examples=25, deadline=None)

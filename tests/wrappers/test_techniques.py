@@ -27,6 +27,7 @@ PLANS = {
     "mse": {"range_setting": "mse", "weight_bits": 3},
     "percentile": {"range_setting": "percentile", "weight_bits": 4, "sparsity": 0.3},
     "half": {"weight_bits": 16},
+    "short_scale": {"quantizer": "short_scale", "weight_bits": 4},
 }
 
 pytestmark = pytest.mark.slow
@@ -113,7 +114,8 @@ def test_quantised_kernels_lie_exactly_on_their_grids(trained):
     final = trained[2]
     for name, levels in (("pairs", 127), ("blocks", 7), ("threshold", 127), ("mse", 3)):
         assert all(lies_on(c, scale_of(c, levels)) for c in kernel(final, name).T), name
-    assert all(lies_on(c, scale_of(c, 7)) for c in kernel(final, "percentile").T)
+    for name in ("percentile", "short_scale"):
+        assert all(lies_on(c, scale_of(c, 7)) for c in kernel(final, name).T), name
     assert lies_on(kernel(final, "tensor"), scale_of(kernel(final, "tensor"), 15))
     for column in kernel(final, "affine").T:
         assert any(lies_on(column, scale_of(column, levels)) for levels in range(7, 16))

@@ -43,8 +43,9 @@ class Rule:
         score: What decides which weights are removed: "magnitude", "taylor", "activation" or
             "random".
         threshold: Removes the weights of smaller magnitude, instead of a sparsity.
-        quantizer: Values that weights of 2 to 8 bits can take: "symmetric", "affine", "log2" or
-            "codebook".
+        quantizer: Values that weights of 2 to 8 bits can take: "symmetric", "affine", "log2",
+            "codebook" or "short_scale" (symmetric, its scales rounded so that gzip stores them in
+            fewer bytes).
         granularity: Whether each output channel has a grid of its own: "per_channel" or
             "per_tensor".
         range_setting: How the range of the symmetric grid is chosen: "min_max", "percentile" or

@@ -59,6 +59,7 @@ def largest_level(plan: LayerPlan) -> int | None:
     magnitudes = 2 ** (plan.weight_bits - 1) - 1
     levels = {
         "symmetric": magnitudes,
+        "short_scale": magnitudes,
         "affine": 2**plan.weight_bits - 1,
         "log2": 2 ** (magnitudes - 1),
         "codebook": LARGEST_INT8,

@@ -84,11 +84,12 @@ class KernelState:
             return kernel
         return kernel * tf.cast(tf.convert_to_tensor(self.mask), kernel.dtype)
 
-    def compressed(self, kernel: tf.Tensor) -> tf.Tensor:
+    def compressed(self, kernel: tf.Tensor, gain: tf.Tensor | None = None) -> tf.Tensor:
         """Masks and fake-quantises a kernel, with straight-through gradients.
 
         Args:
             kernel: The weights in full.
+            gain: What deployment multiplies each output channel with, or None.
 
         Returns:
             Tensor of the same shape and dtype, of which the gradient is observed if the score needs
@@ -96,7 +97,7 @@ class KernelState:
         """
         weights = self.masked(tf.cast(kernel, keras.backend.result_type(kernel.dtype, "float32")))
         if self.grid is not None:
-            weights = self.quantizer.fake_quantize(weights, self.grid, self._quantizer_state())
+            weights = self._quantized(weights, gain)
         elif self.plan.weight_bits < _FLOAT_BITS:
             weights = fake_quantize_weights(weights, self.plan.weight_bits)
         weights = tf.cast(weights, kernel.dtype)
@@ -106,6 +107,14 @@ class KernelState:
         return observe_gradient(
             weights, lambda gradient: update_saliency(self.saliency, full, gradient)
         )
+
+    def _quantized(self, weights: tf.Tensor, gain: tf.Tensor | None) -> tf.Tensor:
+        state = self._quantizer_state()
+        if gain is None or not self.quantizer.sees_deployed:
+            return self.quantizer.fake_quantize(weights, self.grid, state)
+        size = tf.stop_gradient(tf.abs(tf.cast(gain, weights.dtype)))
+        size = tf.where(size > 0, size, tf.ones_like(size))
+        return self.quantizer.fake_quantize(weights * size, self.grid, state) / size
 
     def update(
         self,

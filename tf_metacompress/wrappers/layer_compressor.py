@@ -82,6 +82,7 @@ class LayerCompressor(Layer):
         super().__init__(autocast=False, **{"dtype": "float32", **kwargs})
         self.plan = plan
         self.kernels = {name: tuple(axis) for name, axis in kernels.items()}
+        self._last = next(reversed(self.kernels), "")
         self.batch_norm = batch_norm
         self.quantize_output = quantize_output
         self.bounds = tuple(bounds)
@@ -146,9 +147,8 @@ class LayerCompressor(Layer):
     def _touched(self) -> Mapping[str, tuple[int, ...]]:
         """Kernels that the plan changes or observes, with their channel axes."""
         plan = self.plan
-        return (
-            self.kernels if plan.prunes or plan.is_scored or plan.weight_bits < _FLOAT_BITS else {}
-        )
+        changes = plan.prunes or plan.is_scored or plan.weight_bits < _FLOAT_BITS
+        return self.kernels if changes else {}
 
     def _num_channels(self) -> int:
         name, axis = list(self.kernels.items())[-1]
@@ -215,7 +215,7 @@ class LayerCompressor(Layer):
             Kernel attribute to tensor, with straight-through gradients to the layer's variables.
         """
         return {
-            name: state.compressed(tf.convert_to_tensor(weight_of(self.layer, name)))
+            name: state.compressed(self._weight(name), self._gain(name))
             for name, state in self.states.items()
         }
 
@@ -240,7 +240,10 @@ class LayerCompressor(Layer):
 
     def _float32(self, name: str) -> tf.Tensor:
         """A kernel in the precision that masks and grids are chosen in."""
-        return tf.cast(tf.convert_to_tensor(weight_of(self.layer, name)), tf.float32)
+        return tf.cast(self._weight(name), tf.float32)
+
+    def _weight(self, name: str) -> tf.Tensor:
+        return tf.convert_to_tensor(weight_of(self.layer, name))
 
     def scores(self, name: str) -> tf.Tensor:
         """Scores the weights of a kernel as the plan says; larger is kept.
@@ -251,24 +254,21 @@ class LayerCompressor(Layer):
         Returns:
             Scores of the kernel's shape, float32.
         """
-        kernel = tf.convert_to_tensor(weight_of(self.layer, name))
-        return self.states[name].scores(kernel, **self._facts(name))
+        return self.states[name].scores(self._weight(name), **self._facts(name))
 
     def _facts(self, name: str) -> dict[str, tf.Tensor | None]:
         """What is known of the output channels of a kernel; of several, only of the last one's."""
-        if name != list(self.kernels)[-1]:
-            return {"gain": None, "zero_share": None}
         return {"gain": self._gain(name), "zero_share": self._known_zero_share(name)}
 
     def _known_zero_share(self, name: str) -> tf.Tensor | None:
-        if self.zero_share is None or not self.zero_share.is_known:
+        if name != self._last or self.zero_share is None or not self.zero_share.is_known:
             return None
         axes, shape = self.kernels[name], weight_of(self.layer, name).shape
         extents = [n if axis in axes else 1 for axis, n in enumerate(shape)]
         return tf.reshape(tf.convert_to_tensor(self.zero_share.share), extents)
 
     def _gain(self, name: str) -> tf.Tensor | None:
-        batch_norm = self._target.batch_norm if self._target else None
+        batch_norm = self._target.batch_norm if self._target and name == self._last else None
         return deployed_gain(batch_norm, weight_of(self.layer, name).shape, self.kernels[name])
 
     def bake(self, layer: Layer) -> None:

@@ -31,7 +31,7 @@ few = settings(max_examples=25, deadline=None)
 KERNEL = np.random.default_rng(0).standard_t(3, size=(3, 3, 4, 6)).astype("float32")
 AXES = {"tensor": (), "convolution": (3,), "depthwise": (2, 3), "transpose": (2,)}
 axes = pytest.mark.parametrize("axis", AXES.values(), ids=AXES)
-NAMES = ("symmetric", "affine", "log2", "codebook")
+NAMES = ("symmetric", "affine", "log2", "codebook", "short_scale")
 ARRAYS = hnp.arrays(
     np.float32,
     hnp.array_shapes(min_dims=2, max_dims=4, max_side=5),
@@ -159,7 +159,7 @@ def test_any_kernel_keeps_its_zeros_and_stays_finite(kernel, name, bits, per_cha
 
 
 @few
-@given(ARRAYS, st.sampled_from(["symmetric", "affine", "log2"]), st.integers(2, 8))
+@given(ARRAYS, st.sampled_from(["symmetric", "affine", "log2", "short_scale"]), st.integers(2, 8))
 def test_quantised_weights_lie_on_whole_multiples_of_one_scale(kernel, name, bits):
     axis = (kernel.ndim - 1,)
     for row in channels(quantized(name, kernel, bits, axis), axis):

@@ -25,6 +25,8 @@ _LARGEST_WEIGHT = {8: MAX_LEVEL, 4: 7}
 _ACTIVATION_STEPS = 255
 _LOOK_UP = "GATHER"
 _BYTE = 8
+_SHORT_DIGITS = 4
+_FLOAT32_ROUNDING = 1e-6
 _OPERANDS = {
     "CONV_2D": (0, 1, 2, 0),
     "FULLY_CONNECTED": (0, 1, 2, 0),
@@ -97,8 +99,9 @@ def _widened(
     )
     levels = channel_levels(weights, axis).reshape(largest.shape)
     bound = _exact_bound(largest, levels, needed, _LARGEST_WEIGHT[bits])
-    if (bound > largest).any():
-        yield kernel.name, bound.astype(np.float32)
+    bound = bound.astype(np.float32)
+    if (bound != largest).any():
+        yield kernel.name, bound
 
 
 def _exact_bound(
@@ -112,10 +115,20 @@ def _exact_bound(
     """
     fits = (levels > 0) & (levels <= capacity)
     levels = _of_one_grid(np.where(fits, levels, capacity))
-    unit = largest.astype(np.float64) * capacity / levels
+    unit = _unfolded(largest.astype(np.float64) / levels) * capacity
     steps = np.minimum(np.floor(unit / needed), capacity // levels)
     exact = fits & (steps >= 1.0)
     return np.where(exact, unit / np.maximum(steps, 1.0), np.maximum(largest, needed))
+
+
+def _unfolded(step: np.ndarray) -> np.ndarray:
+    """Takes away what folding BatchNormalization added to a step of four binary digits.
+
+    Steps of the quantizer "short_scale" are such numbers until float32 multiplies them.
+    """
+    fraction, exponent = np.frexp(step)
+    short = np.ldexp(np.rint(fraction * 2**_SHORT_DIGITS), exponent - _SHORT_DIGITS)
+    return np.where(np.abs(short - step) <= _FLOAT32_ROUNDING * step, short, step)
 
 
 def _of_one_grid(levels: np.ndarray) -> np.ndarray:

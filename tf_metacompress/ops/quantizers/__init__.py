@@ -1,6 +1,6 @@
 """Values that quantised weights can take, one file each."""
 
-from tf_metacompress.ops.quantizers import affine, codebook, log2, symmetric
+from tf_metacompress.ops.quantizers import affine, codebook, log2, short_scale, symmetric
 from tf_metacompress.ops.quantizers.affine import fake_quantize_affine_weights, quantize_affine
 from tf_metacompress.ops.quantizers.clipping import range_clip
 from tf_metacompress.ops.quantizers.codebook import fake_quantize_codebook, make_codebook
@@ -11,9 +11,10 @@ from tf_metacompress.ops.quantizers.registry import (
     get_quantizer,
     register_quantizer,
 )
+from tf_metacompress.ops.quantizers.short_scale import fake_quantize_short_scale
 from tf_metacompress.ops.quantizers.symmetric import fake_quantize_clipped
 
-for _module in (symmetric, affine, log2, codebook):
+for _module in (symmetric, affine, log2, codebook, short_scale):
     register_quantizer(_module.QUANTIZER)
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "fake_quantize_clipped",
     "fake_quantize_codebook",
     "fake_quantize_log2",
+    "fake_quantize_short_scale",
     "get_quantizer",
     "make_codebook",
     "quantize_affine",

@@ -44,11 +44,14 @@ class Quantizer:
             of which second derivatives are exact. Zeros stay zeros.
         make_state: Works out what is too slow for each training step, such as a codebook, from a
             kernel; None when there is nothing. Its shape depends on the kernel's shape only.
+        sees_deployed: Whether it is given the kernel that a file stores, with BatchNormalization
+            folded in, because its grid does not grow with the weights.
     """
 
     name: str
     fake_quantize: FakeQuantize
     make_state: MakeState = _no_state
+    sees_deployed: bool = False
 
 
 _QUANTIZERS: dict[str, Quantizer] = {}
