@@ -31,6 +31,7 @@ def _arguments(given):
     parser.add_argument("--cifar", type=Path, help="an .npz file of CIFAR-10")
     parser.add_argument("--kws", type=Path, help="folder of DS-CNN")
     parser.add_argument("--only", choices=("ResNet-8", "DS-CNN"))
+    parser.add_argument("--match", default="", help="measure only rows with this in their name")
     parser.add_argument("--report", action="store_true", help="measure nothing more")
     parser.add_argument("--time", action="store_true", help="time the best files, in turns")
     parser.add_argument("--work", type=Path, default=Path("build/reference_models"))
@@ -75,7 +76,7 @@ def _row(store, trial, reference, arguments):
     made_with = phi_identity(None) if trial.method.startswith("Φ") else ""
     row = store.find(trial.reference, trial.name, made_with)
     files = files_of(arguments.work, reference, trial.name)
-    if row is None and not arguments.report:
+    if row is None and arguments.match in trial.name and not arguments.report:
         row = measure_row(
             reference,
             trial.method,

@@ -1,5 +1,6 @@
 """One row: a policy made, carried out in `fit`, exported and scored."""
 
+import dataclasses
 import time
 
 import keras
@@ -49,6 +50,15 @@ def narrowed(model, width, train, teacher, recipe, seed):
     return smaller
 
 
+def rounded_by(quantizer, policy):
+    """The policy with another quantizer where weights become integers."""
+    rules = (
+        dataclasses.replace(rule, quantizer=quantizer) if rule.weight_bits <= 8 else rule
+        for rule in policy.rules
+    )
+    return dataclasses.replace(policy, rules=tuple(rules))
+
+
 def measure_row(reference, method, limit_bytes, width, recipe, files):
     """Compresses a reference model, once a split, and scores the files.
 
@@ -69,7 +79,7 @@ def measure_row(reference, method, limit_bytes, width, recipe, files):
         teacher = reference.model
         student = narrowed(teacher, width, split.train, teacher, recipe, seed)
         case = given(student, recipe.aim * limit_bytes, split.train, seed)
-        policy = METHODS[method](case)
+        policy = rounded_by(recipe.quantizer, METHODS[method](case))
         infos = describe(student)
         plans.append(
             [[p.layer, round(p.sparsity, 4), p.weight_bits] for p in policy.resolve(infos)]

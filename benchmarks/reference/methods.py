@@ -62,6 +62,10 @@ def _prior(case):
     return MetaCompressor(actions=_WIDE_ACTIONS).propose(case.model, case.budget, DEVICE)
 
 
+def _untrained(options, case):
+    return MetaCompressor(**options).propose(case.model, case.budget, DEVICE, support=case.support)
+
+
 METHODS = {
     "uniform, 8 bits": partial(_heuristic, baselines.uniform, 8),
     "uniform, 4 bits": partial(_heuristic, baselines.uniform, 4),
@@ -71,6 +75,8 @@ METHODS = {
     "sensitivity, 4 and 8 bits": partial(_sensitivity, None),
     "sensitivity, 2 to 8 bits": partial(_sensitivity, _WIDE_ACTIONS),
     "prior of Φ, 2 to 8 bits": _prior,
+    "untrained Φ, reads data": partial(_untrained, {}),
+    "untrained Φ, reads data, 2 to 8 bits": partial(_untrained, {"actions": _WIDE_ACTIONS}),
     "Φ zero-shot": _zero_shot,
     "Φ adapted": _adapted,
 }

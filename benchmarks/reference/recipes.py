@@ -19,6 +19,7 @@ class Recipe:
         alpha: Share of the float model's answers in the loss; 0 trains on labels only.
         aim: Share of the limit that policies are made for; fine-tuned files are a few percent
             smaller than what is planned from the dense weights.
+        quantizer: What rounds the weights, whatever made the policy.
     """
 
     epochs: int
@@ -31,6 +32,7 @@ class Recipe:
     temperature: float = 4.0
     alpha: float = 0.9
     aim: float = 0.985
+    quantizer: str = "symmetric"
 
 
 RECIPES = {

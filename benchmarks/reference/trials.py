@@ -38,23 +38,34 @@ class Trial:
 
 
 LONG = {"epochs": 16, "aim": 1.02}
+SHORT = {"quantizer": "short_scale"}
+DS_SHORT = {"aim": 1.14, **SHORT}
+RESNET_SHORT = {"aim": 1.1, **SHORT}
+LONG_SHORT = {"epochs": 16, **RESNET_SHORT}
 
 TRIALS = (
     Trial("ResNet-8", "LAMP, 3 bits", 28),
     Trial("ResNet-8", "LAMP, 4 bits", 28),
     Trial("ResNet-8", "LAMP, 4 bits", 28, changes=LONG),
-    Trial("DS-CNN", "LAMP, 4 bits", 26),
-    Trial("DS-CNN", "uniform, 8 bits", 26),
-    Trial("ResNet-8", "uniform, 8 bits", 28),
+    Trial("ResNet-8", "untrained Φ, reads data", 28),
+    Trial("ResNet-8", "untrained Φ, reads data, 2 to 8 bits", 28),
     Trial("DS-CNN", "LAMP, 4 bits", 18),
+    Trial("DS-CNN", "LAMP, 4 bits", 26, changes=DS_SHORT),
+    Trial("DS-CNN", "LAMP, 4 bits", 26),
+    Trial("ResNet-8", "untrained Φ, reads data", 28, changes=LONG_SHORT),
+    Trial("ResNet-8", "LAMP, 4 bits", 28, changes=RESNET_SHORT),
     Trial("ResNet-8", "uniform, 4 bits", 28),
+    Trial("ResNet-8", "LAMP, 4 bits", 36, changes=LONG),
+    Trial("DS-CNN", "uniform, 8 bits", 26),
+    Trial("DS-CNN", "untrained Φ, reads data", 26),
+    Trial("ResNet-8", "uniform, 8 bits", 28),
+    Trial("ResNet-8", "sensitivity, 4 and 8 bits", 28),
+    Trial("DS-CNN", "sensitivity, 4 and 8 bits", 26),
     Trial("DS-CNN", "uniform, 8 bits", 26, width=0.5, changes={"recovery_epochs": 60}),
+    Trial("DS-CNN", "uniform, 8 bits", 18),
+    Trial("ResNet-8", "uniform, 8 bits", 28, changes=LONG),
     Trial("ResNet-8", "Φ zero-shot", 28),
     Trial("ResNet-8", "Φ adapted", 28),
     Trial("DS-CNN", "Φ adapted", 26),
-    Trial("ResNet-8", "uniform, 8 bits", 28, changes=LONG),
-    Trial("ResNet-8", "LAMP, 4 bits", 36, changes=LONG),
-    Trial("DS-CNN", "uniform, 8 bits", 18),
-    Trial("ResNet-8", "sensitivity, 4 and 8 bits", 28),
 )
 """The rows."""
