@@ -10,11 +10,22 @@ from matplotlib.image import imread
 from tests.meta.problems import FLOAT_DEVICE, budget_between
 from tests.small_models import dense_net, fingerprint, nested_net, randomize, residual_net
 from tf_metacompress import baselines
+from tf_metacompress.anatomy import compressible_layers
 from tf_metacompress.errors import ArgumentTypeError, InvalidArgumentError, UnsupportedModelError
 from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.meta.features import ACTION_FEATURES, FEATURE_GROUPS, FEATURES, LAYER_FEATURES
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
-from tf_metacompress.policy import Budget, Policy, Rule, action_grid, allocate
+from tf_metacompress.policy import (
+    Action,
+    Budget,
+    DeviceProfile,
+    LatencyTable,
+    Policy,
+    Rule,
+    action_grid,
+    allocate,
+    layer_key,
+)
 
 FEW_ACTIONS = action_grid((0.0, 0.4, 0.7, 0.9), (4, 8))
 
@@ -243,3 +254,60 @@ def test_bad_arguments_of_explain_are_errors():
         compressor.explain(model, Policy(), device="cortex")
     with pytest.raises(UnsupportedModelError):
         compressor.explain(keras.Sequential([keras.Input((3,)), keras.layers.ReLU()]), Policy())
+
+
+def narrowed_by_hand():
+    """`wide` without half of the hidden units, which are the weaker half."""
+    wide, narrow = (
+        keras.Sequential(
+            [
+                keras.Input((12,)),
+                keras.layers.Dense(units, activation="relu", name="hidden"),
+                keras.layers.Dense(3, name="head"),
+            ]
+        )
+        for units in (32, 16)
+    )
+    randomize(wide)
+    hidden, bias, head, head_bias = wide.get_weights()
+    hidden[:, 1::2] *= 0.01
+    wide.set_weights([hidden, bias, head, head_bias])
+    narrow.set_weights([hidden[:, ::2], bias[::2], head[::2], head_bias])
+    return wide, narrow
+
+
+def test_channels_that_go_are_gone_before_layers_are_judged():
+    wide, narrow = narrowed_by_hand()
+    bits = Rule("*", weight_bits=8)
+    policy = Policy([bits, Rule("hidden", sparsity=0.5, pattern="channel", weight_bits=8)])
+    budget = Budget(macs_ratio=0.9)
+    found = learned().explain(wide, policy, budget, "x86-host")
+    expected = learned().explain(narrow, Policy([bits]), Budget(macs_ratio=1.0), "x86-host")
+    assert [layer.choice for layer in found.layers] == [layer.choice for layer in expected.layers]
+    assert (found.resource, found.cost) == ("macs", 12 * 16 + 16 * 3)
+    assert found.limit == pytest.approx(min(0.9 * (12 * 32 + 32 * 3), 12 * 16 + 16 * 3))
+    assert found.notes[0].startswith("hidden: 16 of 32 channels stay")
+    whole = learned().explain(wide, Policy([bits]), budget, "x86-host")
+    assert (whole.cost, whole.notes) == (12 * 32 + 32 * 3, ())
+
+
+def test_latency_is_that_of_the_narrowed_layers_and_their_borders():
+    wide, narrow = narrowed_by_hand()
+    infos = compressible_layers(narrow)
+    int8, real = Action(weight_bits=8), Action(weight_bits=32)
+    entries = {
+        (layer_key(info), action): info.macs * each / 1e6
+        for model in (wide, narrow)
+        for info in compressible_layers(model)
+        for action, each in ((int8, 1.0), (real, 3.0))
+    }
+    table = LatencyTable(entries, device="d", runtime="r", overhead_ms=1e-4, border_ms=2e-5)
+    rules = [
+        Rule("hidden", sparsity=0.5, pattern="channel", weight_bits=32),
+        Rule("head", weight_bits=8),
+    ]
+    either = DeviceProfile(name="either", weight_bits={"*": (8, 32)}, activation_bits=(8, 32))
+    compressor = learned(actions=(int8, real))
+    found = compressor.explain(wide, Policy(rules), Budget(latency_ms=1.0), either, latency=table)
+    assert found.cost == pytest.approx(table.model_ms(infos, [real, int8]))
+    assert found.cost == pytest.approx((3 * 12 * 16 + 16 * 3) / 1e6 + 1e-4 + 2 * 2e-5)

@@ -161,12 +161,12 @@ class MetaCompressor(LearnsFromTasks):
             latency: Measured latencies, needed for a budget in milliseconds.
 
         Returns:
-            Data that prints, with `to_json` and `plot`.
+            Data that prints, with `to_json` and `plot`. Channels that the policy removes are gone
+            before layers are judged; `notes` says which.
 
         Raises:
             InvalidArgumentError: If a rule of the policy fits no layer.
             UnsupportedModelError: When the model has nothing to compress.
-
         """
         return explain(self, model, policy, budget, device, latency)
 

@@ -12,6 +12,7 @@ from tf_metacompress.meta import damage_network
 from tf_metacompress.meta.chosen import Chosen, alike, chosen_by
 from tf_metacompress.meta.explanation import BudgetChange, Explanation, LayerExplanation, Option
 from tf_metacompress.meta.features import FEATURE_GROUPS, FEATURES
+from tf_metacompress.meta.narrowed_policy import without_channels
 from tf_metacompress.meta.policy_origin import noted_budget
 from tf_metacompress.meta.problem import Problem, make_problem
 from tf_metacompress.policy import (
@@ -24,11 +25,13 @@ from tf_metacompress.policy import (
     resource_prices,
 )
 from tf_metacompress.policy import device as device_profile
+from tf_metacompress.policy.format_borders import in_float
 from tf_metacompress.policy.frozen_mapping import FrozenMapping
 
 _KIB = 1024.0
 _OTHER_STEP = 0.01
 _DEFAULT_DEVICE = "android-arm64"
+_WHOLE = Budget(size_ratio=1.0)
 
 
 def explain(
@@ -50,7 +53,8 @@ def explain(
         latency: Measured latencies, needed for a budget in milliseconds.
 
     Returns:
-        The explanation.
+        The explanation, of the layers as they are when the channels that the policy removes are
+        gone.
 
     Raises:
         ArgumentTypeError: If `policy` is not a Policy.
@@ -67,13 +71,20 @@ def explain(
         raise wrong_type("`policy` must be a Policy.", policy=policy)
     profile = device_profile(device or policy.provenance.get("device", _DEFAULT_DEVICE))
     known = budget or noted_budget(policy)
-    whole = Budget(size_ratio=1.0)
-    actions = compressor.actions
-    problem = make_problem(model, known or whole, profile, actions=actions, latency=latency)
-    chosen = chosen_by(problem, policy.resolve(problem.infos), latency)
+    stands = without_channels(model, policy, profile, known, latency)
+    given = {"actions": compressor.actions, "latency": stands.latency}
+    problem = make_problem(stands.model, stands.budget or _WHOLE, profile, **given)
+    chosen = chosen_by(problem, stands.policy.resolve(problem.infos), stands.latency)
     if known is None:
-        problem = _limited(problem, chosen.cost.sum(axis=0) + problem.table.fixed)
+        problem = _limited(problem, _spent(problem, chosen))
+    chosen = replace(chosen, notes=(*stands.notes, *chosen.notes))
     return _explanation(_Judge(compressor.phi, problem, chosen), policy.name, profile.name)
+
+
+def _spent(problem: Problem, chosen: Chosen) -> np.ndarray:
+    """What a policy takes of each resource, everything included."""
+    borders = problem.table.border_cost([in_float(action) for action in chosen.actions])
+    return chosen.cost.sum(axis=0) + problem.table.fixed + borders
 
 
 def _limited(problem: Problem, limits: np.ndarray) -> Problem:
@@ -155,7 +166,7 @@ class _Judge:
 def _explanation(judge: _Judge, name: str, device: str) -> Explanation:
     problem, resource = judge.problem, judge.problem.tightest
     best = judge.best(problem.limits)
-    cost = judge.chosen.cost[:, resource].sum() + problem.table.fixed[resource]
+    cost = _spent(problem, judge.chosen)[resource]
     return Explanation(
         policy=name,
         device=device,
