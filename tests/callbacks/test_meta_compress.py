@@ -375,6 +375,7 @@ def test_an_interrupted_training_can_be_detached():
         (ArgumentTypeError, "budget", {}),
         (ArgumentTypeError, "budget", {"budget": 0.1}),
         (ArgumentTypeError, "policy", {"policy": {"conv": 0.5}}),
+        (InvalidArgumentError, r"latency=table\)", {"budget": Budget(latency_ms=1.0)}),
         (InvalidArgumentError, "prune_until", {"policy": POLICY, "prune_until": 1.5}),
         (InvalidArgumentError, "freeze_after", {"policy": POLICY, "freeze_after": -0.1}),
     ],

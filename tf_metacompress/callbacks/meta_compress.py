@@ -9,7 +9,7 @@ import numpy as np
 
 from tf_metacompress.compression import bake, make_compressors
 from tf_metacompress.controller import PruningController
-from tf_metacompress.errors import check_fraction, wrong_type
+from tf_metacompress.errors import check_fraction, invalid, wrong_type
 from tf_metacompress.layer_tree import leaf_layers, weight_of
 from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.policy import Budget, DeviceProfile, Policy
@@ -62,7 +62,7 @@ class MetaCompress(keras.callbacks.Callback):
     underneath; `detach` gives it its own calls back.
 
     Args:
-        budget: What the compressed model may cost.
+        budget: What the compressed model may cost; in milliseconds only by way of `policy`.
         support: Inputs and labels to adapt the policy on, a few hundred; None to propose without.
         device: Name of the device, or a profile.
         compressor: Who proposes; None for `MetaCompressor.pretrained()`.
@@ -94,6 +94,13 @@ class MetaCompress(keras.callbacks.Callback):
             raise wrong_type("`budget` must be a Budget, or `policy` a Policy.", budget=budget)
         if policy is not None and not isinstance(policy, Policy):
             raise wrong_type("`policy` must be a Policy.", policy=policy)
+        if policy is None and budget.latency_ms is not None:
+            raise invalid(
+                "A budget in milliseconds needs measured latencies, which the callback does not "
+                "take.",
+                "Pass `policy=compressor.propose(model, budget, device, latency=table)`.",
+                budget=budget,
+            )
         check_fraction("prune_until", prune_until)
         check_fraction("freeze_after", freeze_after)
         self.budget = budget
