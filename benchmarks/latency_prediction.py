@@ -12,7 +12,6 @@ measured; a run that was killed goes on where it stopped.
 import argparse
 import dataclasses
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -35,49 +34,6 @@ REFERENCE_LAYERS = (
     ("Dense", (192, 48), (48,), 8),
 )
 """Kind, kernel, output and bits; none of them is a layer of the nets."""
-
-
-class WithoutDelegates:
-    """This host with the runtime's own kernels in place of XNNPACK's."""
-
-    name = "host without XNNPACK"
-
-    def benchmark(self, path, runs):
-        """Times a file; see `deploy.Device`."""
-        import hashlib
-
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        from tf_metacompress.deploy import BenchmarkResult
-        from tf_metacompress.deploy.latency import percentiles
-        from tf_metacompress.deploy.machine import this_machine
-
-        data = Path(path).read_bytes()
-        interpreter = Interpreter(
-            model_content=data,
-            num_threads=runs.num_threads,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        interpreter.allocate_tensors()
-        times_ms = []
-        for _ in range(runs.num_warmup + runs.num_runs):
-            begin = time.perf_counter_ns()
-            interpreter.invoke()
-            times_ms.append((time.perf_counter_ns() - begin) / 1e6)
-        runs_ms = tuple(times_ms[runs.num_warmup :])
-        return BenchmarkResult(
-            path=str(path),
-            sha256=hashlib.sha256(data).hexdigest(),
-            file_bytes=len(data),
-            device=self.name,
-            machine=this_machine(),
-            num_threads=runs.num_threads,
-            delegation=None,
-            init_ms=None,
-            warmup_ms=tuple(times_ms[: runs.num_warmup]),
-            runs_ms=runs_ms,
-            **percentiles(runs_ms),
-        )
 
 
 def reference_infos():
@@ -227,7 +183,7 @@ def main(given=None):
     folder.mkdir(parents=True, exist_ok=True)
     rows = [row for name in nets for row in held_out(name, widths, folder)]
     store, document, prior = Store(arguments.work / "models"), {"quick": arguments.quick}, None
-    for device in (HostDevice(), WithoutDelegates()):
+    for device in (HostDevice(), HostDevice(xnnpack=False)):
         document[device.name], prior = evaluate(device, rows, store, cache, prior)
         shown = document[device.name]
         print(

@@ -46,6 +46,15 @@ def crashing():
     return file.packed()
 
 
+def test_without_xnnpack_nothing_is_delegated(tmp_path):
+    path = tmp_path / "a.tflite"
+    path.write_bytes(classifier(softmax=True).packed())
+    plain = benchmark(path, device="host-without-xnnpack", num_runs=2)
+    assert (plain.device, plain.delegation.partitions) == ("host-without-xnnpack", 0)
+    usual = benchmark(path, num_runs=2)
+    assert (usual.device, usual.delegation.partitions) == ("host", 1)
+
+
 def test_turns_runs_and_operators():
     datas = [classifier(softmax=True).packed(), tiny_file("a")]
     turns = Turns(num_warmup=2, num_blocks=3, runs_per_block=4)

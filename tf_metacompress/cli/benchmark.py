@@ -15,7 +15,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "device",
         _HOST,
-        "Where to run: host, android, android:SERIAL or ssh:[USER@]HOST[:PORT].",
+        "Where: host, host-without-xnnpack, android[:SERIAL] or ssh:[USER@]HOST[:PORT].",
         flag_values=values,
     )
     flags.DEFINE_string(

@@ -19,8 +19,9 @@ def benchmark(
 
     Args:
         path: The file; any .tflite file will do.
-        device: "host", "android", "android:SERIAL", "ssh:[USER@]HOST[:PORT]", the name of a device
-            registered before, or an object with a `benchmark` method, such as `AndroidDevice`.
+        device: "host", "host-without-xnnpack", "android", "android:SERIAL",
+            "ssh:[USER@]HOST[:PORT]", the name of a device registered before, or an object with a
+            `benchmark` method, such as `AndroidDevice`.
         num_threads: Threads the runtime may use.
         num_runs: Measured runs.
         num_warmup: Runs before measuring begins; they are kept apart.

@@ -38,6 +38,7 @@ def block_medians(
             num_warmup=_NUM_WARMUP,
             num_blocks=num_blocks,
             runs_per_block=_RUNS_PER_BLOCK,
+            xnnpack=device.xnnpack,
         )
         names = [f"file {index}" for index in range(len(files))]
         told = run_in_process(files, names, turns).files

@@ -64,12 +64,14 @@ class Turns:
         num_warmup: Runs of each file before measuring begins.
         num_blocks: How often each file has its turn; 0 without warm-up only opens the files.
         runs_per_block: Runs a turn.
+        xnnpack: Whether the delegate XNNPACK may run what it can.
     """
 
     num_threads: int = 1
     num_warmup: int = 0
     num_blocks: int = 0
     runs_per_block: int = 0
+    xnnpack: bool = True
 
 
 def run_in_process(datas: Sequence[bytes], sources: Sequence[str], turns: Turns) -> ProcessRun:

@@ -48,13 +48,18 @@ class Running:
         self.told = {"blocks_ms": []}
         data = Path(path).read_bytes()
         print(number, flush=True)
-        start = partial(self._start, data, request["num_threads"])
+        start = partial(self._start, data, request)
         self.told["init_ms"] = timed(start, self.patience_s)
 
-    def _start(self, data, num_threads):
-        from ai_edge_litert.interpreter import Interpreter
+    def _start(self, data, request):
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-        self.interpreter = Interpreter(model_content=data, num_threads=num_threads)
+        auto, plain = OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self.interpreter = Interpreter(
+            model_content=data,
+            num_threads=request["num_threads"],
+            experimental_op_resolver_type=auto if request["xnnpack"] else plain,
+        )
         self.interpreter.allocate_tensors()
 
     def run(self, count):

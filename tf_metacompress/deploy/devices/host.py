@@ -13,9 +13,19 @@ from tf_metacompress.deploy.machine import this_machine
 
 
 class HostDevice:
-    """Times files with the LiteRT runtime in a process of its own."""
+    """Times files with the LiteRT runtime in a process of its own.
 
-    name = "host"
+    Args:
+        xnnpack: Whether the delegate XNNPACK may run what it can, as LiteRT has it by default.
+
+    Attributes:
+        name: "host", or "host-without-xnnpack".
+        xnnpack: As given.
+    """
+
+    def __init__(self, *, xnnpack: bool = True) -> None:
+        self.name = "host" if xnnpack else "host-without-xnnpack"
+        self.xnnpack = xnnpack
 
     def benchmark(self, path: PathLike, runs: Runs) -> BenchmarkResult:
         """Times a file on this machine.
@@ -38,6 +48,7 @@ class HostDevice:
             num_warmup=runs.num_warmup,
             num_blocks=1,
             runs_per_block=runs.num_runs,
+            xnnpack=self.xnnpack,
         )
         run = run_in_process([data], [str(path)], turns)
         (file,) = run.files
@@ -60,3 +71,4 @@ class HostDevice:
 
 
 HOST = register_device(HostDevice())
+register_device(HostDevice(xnnpack=False))
