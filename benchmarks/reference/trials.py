@@ -40,7 +40,7 @@ class Trial:
 LONG = {"epochs": 16, "aim": 1.02}
 SHORT = {"quantizer": "short_scale"}
 DS_SHORT = {"aim": 1.14, **SHORT}
-RESNET_SHORT = {"aim": 1.1, **SHORT}
+RESNET_SHORT = {"aim": 1.06, **SHORT}
 LONG_SHORT = {"epochs": 16, **RESNET_SHORT}
 
 TRIALS = (
@@ -53,6 +53,7 @@ TRIALS = (
     Trial("DS-CNN", "LAMP, 4 bits", 26, changes=DS_SHORT),
     Trial("DS-CNN", "LAMP, 4 bits", 26),
     Trial("ResNet-8", "untrained Φ, reads data", 28, changes=LONG_SHORT),
+    Trial("ResNet-8", "untrained Φ, reads data", 28, changes=RESNET_SHORT),
     Trial("ResNet-8", "LAMP, 4 bits", 28, changes=RESNET_SHORT),
     Trial("ResNet-8", "uniform, 4 bits", 28),
     Trial("ResNet-8", "LAMP, 4 bits", 36, changes=LONG),

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.reference import augment, methods, recipes, report, sources, trials
+from benchmarks.reference import augment, measure, methods, recipes, report, sources, trials
+from tf_metacompress import Policy, Rule
 
 pytestmark = pytest.mark.slow
 
@@ -80,6 +81,13 @@ def test_the_table_says_who_is_over_the_limit_and_what_is_smallest():
     assert text.index("| b |") < text.index("| a (over")
     none = report.markdown(report.build([make_part(rows[1:])]))
     assert "No row keeps the target" in none
+
+
+def test_only_weights_that_become_integers_get_another_quantizer():
+    policy = Policy([Rule("a", weight_bits=4), Rule("b", sparsity=0.5)])
+    found = measure.rounded_by("short_scale", policy)
+    assert [rule.quantizer for rule in found.rules] == ["short_scale", "symmetric"]
+    assert [rule.weight_bits for rule in found.rules] == [4, 32]
 
 
 def test_trials_have_names_of_their_own_and_known_methods():
