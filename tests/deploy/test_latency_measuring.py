@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,7 +11,12 @@ import pytest
 
 from tests.policy.layers import layer
 from tf_metacompress.anatomy import compressible_layers
-from tf_metacompress.deploy import BenchmarkResult, LitertModel, measure_latencies
+from tf_metacompress.deploy import (
+    BenchmarkResult,
+    LitertModel,
+    latency_whole,
+    measure_latencies,
+)
 from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.latency_cache import LatencyCache
 from tf_metacompress.deploy.machine import Machine
@@ -182,6 +188,17 @@ def test_a_border_costs_what_its_conversion_does(actions, tmp_path):
     assert mixed == pytest.approx(1.0 + 2 * 0.1 + 2 * 0.3 + 2 * 0.02)
     alone = measure(model, tmp_path, device=OpByOp(), actions=[INT8], widths=[1.0])
     assert (alone.border_ms, alone.overhead_ms) == (0.0, pytest.approx(1.0 + 2 * 0.02))
+
+
+def test_a_model_that_cannot_hold_both_formats_is_refused(monkeypatch):
+    def refuse(*_):
+        raise ValueError("no kernel\n for this.")
+
+    source = SimpleNamespace(file=None, mapped=(), conversion=SimpleNamespace(data=b""))
+    monkeypatch.setattr(latency_whole, "op_formats", lambda *_: {})
+    monkeypatch.setattr(latency_whole, "get_mode", lambda name: SimpleNamespace(quantize=refuse))
+    with pytest.raises(UnsupportedModelError, match=r"no kernel for this\. Give `actions`"):
+        latency_whole._mixed(source, [], [])
 
 
 @pytest.mark.slow

@@ -13,8 +13,9 @@ from tf_metacompress.deploy.convert import convert_float
 from tf_metacompress.deploy.devices import Device
 from tf_metacompress.deploy.latency_turns import block_medians
 from tf_metacompress.deploy.layer_formats import op_formats
-from tf_metacompress.deploy.modes import ModeOptions, get_mode
+from tf_metacompress.deploy.modes import CalibrationSamples, ModeOptions, get_mode
 from tf_metacompress.deploy.proof import Source
+from tf_metacompress.errors import UnsupportedModelError
 from tf_metacompress.policy import Action, LatencyTable, LayerPlan
 from tf_metacompress.policy.format_borders import in_float
 
@@ -39,6 +40,9 @@ def with_whole_model(
 
     Returns:
         The table with `overhead_ms`, under the first action, and `border_ms`.
+
+    Raises:
+        UnsupportedModelError: If the model cannot be made of layers in both formats.
     """
     infos = compressible_layers(model)
     names = [info.name for info in infos]
@@ -78,7 +82,18 @@ def _files(
         elif not any(floats):
             files.append(get_mode("int8").quantize(source.conversion.data, samples, ModeOptions()))
         else:
-            formats = op_formats(source.file, source.mapped, plans)
-            options = ModeOptions(formats=formats)
-            files.append(get_mode("mixed").quantize(source.conversion.data, samples, options))
+            files.append(_mixed(source, samples, plans))
     return [bytes(file) for file in files]
+
+
+def _mixed(source: Source, samples: CalibrationSamples, plans: Sequence[LayerPlan]) -> bytes:
+    options = ModeOptions(formats=op_formats(source.file, source.mapped, plans))
+    try:
+        return get_mode("mixed").quantize(source.conversion.data, samples, options)
+    except Exception as error:
+        # The quantizer raises errors of its own and of the runtime.
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise UnsupportedModelError(
+            f"The model cannot be made of float32 and integer layers together: {reason}. Give "
+            "`actions` of integers only, or of float32 only."
+        ) from error
