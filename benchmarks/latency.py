@@ -6,16 +6,18 @@ python benchmarks/latency.py --data FOLDER --cifar FILE.npz   # ResNet-8 and DS-
 python benchmarks/latency.py --quick --only ResNet-8          # to see that it runs
 
 Rows: float32, float16, dynamic, int8, mixed, half of the channels in int8, and what is proposed for
-half of the latency of the int8 file, by a table of layer latencies measured here. Ratios refer to
-the plain int8 file. FOLDER holds ic/ and kws/ of mlcommons/tiny, FILE.npz CIFAR-10. Files are made
-first and kept; then those of a net are timed in turns. A run that was killed goes on where it
-stopped. Nothing else should run on the machine.
+half of the latency of the int8 file, by a table of layer latencies measured here; where data are
+named more is allowed until no more than a point is lost on examples kept for that choice. Ratios
+refer to the plain int8 file. FOLDER holds ic/ and kws/ of mlcommons/tiny, FILE.npz CIFAR-10. Files
+are made first and kept; then those of a net are timed in turns. A run that was killed goes on where
+it stopped. Nothing else should run on the machine while layers (--tables) and files are timed.
 """
 
 import argparse
 import dataclasses
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -31,6 +33,10 @@ def _arguments(given):
     parser.add_argument("--only", nargs="*", help="names of nets")
     parser.add_argument("--rows", nargs="*", help="names of rows beside int8")
     parser.add_argument("--quick", action="store_true", help="few turns, one epoch and fold")
+    parser.add_argument("--epochs", type=int, help="of fine-tuning, if not those of the recipe")
+    parser.add_argument("--folds", type=int, help="of DS-CNN's five, how many")
+    parser.add_argument("--shares", type=float, nargs="*", help="of int8's time, the fastest first")
+    parser.add_argument("--tables", action="store_true", help="measure layers, and stop")
     parser.add_argument("--work", type=Path, default=Path("build/latency"))
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="JSON; .md is put beside it")
     arguments = parser.parse_args(given)
@@ -43,7 +49,7 @@ def _arguments(given):
 def subject_of(name, arguments):
     """The net, as trained where its data are named, else with random weights."""
     from latency_parts.networks import build, samples_for
-    from latency_parts.rows import Subject
+    from latency_parts.rows import SHARES, Subject
     from reference.sources import keyword_spotter, resnet
 
     data, reference = arguments.data, None
@@ -52,27 +58,41 @@ def subject_of(name, arguments):
     elif name == "DS-CNN" and data:
         reference = keyword_spotter(data / "kws")
     model = build(name) if reference is None else reference.model
-    if arguments.quick and reference is not None:
-        reference = dataclasses.replace(reference, splits=reference.splits[:1])
-    epochs = 1 if arguments.quick else None
-    return Subject(name, model, samples_for(model), reference, epochs)
+    if reference is not None:
+        count = 1 if arguments.quick else arguments.folds
+        reference = dataclasses.replace(reference, splits=reference.splits[:count])
+    epochs = 1 if arguments.quick else arguments.epochs
+    shares = tuple(arguments.shares or SHARES)
+    return Subject(name, model, samples_for(model), reference, epochs, shares)
 
 
-def _rows(subject, arguments, store, kind):
+def table_of(subject, work):
+    """Latencies of a net's layers on this host, measured once."""
+    from tf_metacompress.deploy import measure_latencies
+    from tf_metacompress.policy import LatencyTable
+
+    path = work / "tables" / f"{subject.name}.json"
+    if path.exists():
+        return LatencyTable.load(path)
+    table = measure_latencies(subject.model, cache=work / "layers")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.save(path)
+    return table
+
+
+def _rows(subject, arguments):
     """Files of all rows; those that are there are not made again."""
     from latency_parts.rows import PLAIN, ROWS, make_row, score
+    from quality.store import Store
 
     from tf_metacompress.anatomy import describe
-    from tf_metacompress.deploy import measure_latencies
 
+    kind = "random" if subject.reference is None else "trained"
+    kind += "-quick" if arguments.quick and subject.reference else ""
+    store = Store(arguments.work / kind / "rows")
     folder = arguments.work / kind / "files" / subject.name
     folder.mkdir(parents=True, exist_ok=True)
-
-    def table():
-        cache = arguments.work / "layers"
-        return measure_latencies(subject.model, cache=cache)
-
-    found = []
+    table, found = partial(table_of, subject, arguments.work), []
     for name in ROWS:
         if arguments.rows and name not in (PLAIN, *arguments.rows):
             continue
@@ -84,13 +104,18 @@ def _rows(subject, arguments, store, kind):
                 "files": [str(file) for file in made.files],
                 "file_bytes": made.files[0].stat().st_size,
                 "macs": sum(info.macs for info in describe(made.model)),
-                "accuracy": score(subject, made.files, "test") if subject.reference else None,
                 "note": made.note,
             }
             store.write(subject.name, name, row)
             print(f"{subject.name}: {name} made", flush=True)
-        found.append(row)
+        accuracy = score(subject, row["files"], "test") if subject.reference else None
+        found.append({**row, "accuracy": accuracy})
     return found
+
+
+def _num_scored(subject):
+    """How many examples accuracies are of; nothing was trained on them or chosen by them."""
+    return sum(len(split.test[1]) for split in subject.reference.splits) if subject.reference else 0
 
 
 def _timed(rows, quick):
@@ -113,21 +138,22 @@ def main(given=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from latency_parts.networks import NETWORKS
     from latency_parts.report import markdown
-    from quality.store import Store
 
     from tf_metacompress.atomic import write_json, write_text
 
-    kind = "random" if arguments.data is None else "trained"
-    kind += "-quick" if arguments.quick and arguments.data else ""
-    store = Store(arguments.work / kind / "rows")
     document = {"quick": arguments.quick, "machine": None, "networks": {}}
     made = {}
     for name in arguments.only or NETWORKS:
         subject = subject_of(name, arguments)
-        made[name] = _rows(subject, arguments, store, kind)
-    for name, rows in made.items():
+        if arguments.tables:
+            table_of(subject, arguments.work)
+        else:
+            made[name] = _rows(subject, arguments), _num_scored(subject)
+    if arguments.tables:
+        return document
+    for name, (rows, num_scored) in made.items():
         timed, document["machine"] = _timed(rows, arguments.quick)
-        document["networks"][name] = {"rows": timed}
+        document["networks"][name] = {"num_scored": num_scored, "rows": timed}
     write_json(arguments.out, document)
     text = markdown(document)
     write_text(arguments.out.with_suffix(".md"), text)

@@ -26,8 +26,16 @@ def markdown(document):
     if document["quick"]:
         lines += ["", "**A quick run: too few turns to publish.**"]
     for name, net in document["networks"].items():
-        lines += ["", f"## {name}", "", *_HEADER, *(_line(row) for row in net["rows"])]
+        lines += ["", f"## {name}", "", *_told(net), *_HEADER, *map(_line, net["rows"])]
     return "\n".join(lines) + "\n"
+
+
+def _told(net):
+    count = net.get("num_scored", 0)
+    told = "Random weights: no accuracy is scored."
+    if count:
+        told = f"Accuracy on {count:,} examples that nothing was trained on or chosen by."
+    return [told, ""]
 
 
 def _line(row):

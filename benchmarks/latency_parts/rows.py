@@ -25,7 +25,7 @@ PLAIN = "int8"
 MODES = ("int8", "float32", "float16", "dynamic")
 MIXED, HALVED, OURS = "mixed", "channels halved, int8", "ours"
 ROWS = (*MODES, MIXED, HALVED, OURS)
-SHARES = (0.5, 0.67, 0.85)
+SHARES = (0.52, 0.67, 0.85)
 """Latencies that `ours` is asked for, as shares of the int8 file's, the fastest first."""
 
 _ACTIONS = action_grid((0.0,), (8, 32))
@@ -43,6 +43,7 @@ class Subject:
         samples: Inputs to calibrate with.
         reference: A `reference.sources.Reference` with data, or None.
         epochs: Epochs of fine-tuning; None for those of the recipe.
+        shares: Latencies that are asked for, as `SHARES`.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Subject:
     samples: np.ndarray
     reference: object = None
     epochs: int | None = None
+    shares: tuple = SHARES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,12 +115,15 @@ def _recovered(subject, smaller, policy, path):
 
     files, recipe = [], RECIPES[subject.name]
     for seed, split in enumerate(subject.reference.splits):
-        student, file = copy_model(smaller), path.with_stem(f"{path.stem}_{seed}")
+        file = path.with_stem(f"{path.stem}_{seed}")
+        files.append(file)
+        if file.exists():
+            continue
+        student = copy_model(smaller)
         callbacks = [MetaCompress(policy=policy)]
         settings = (split.train, recipe, subject.epochs or recipe.epochs, seed, callbacks)
         fine_tune(student, subject.reference.model, *settings)
         _export_plans(subject, student, file, policy)
-        files.append(file)
     return tuple(files)
 
 
@@ -135,11 +140,17 @@ def _ours(subject, path, table):
     """The fastest proposal that keeps the accuracy; without data the fastest one asked for."""
     infos = compressible_layers(subject.model)
     plain_ms = table.model_ms(infos, [Action(weight_bits=8)] * len(infos))
-    made = None
-    for share in SHARES:
-        made = _proposed(subject, path, table, share * plain_ms)
+    made, missed = None, []
+    for share in subject.shares:
+        here = path.with_stem(f"{path.stem}-{share}")
+        tried = _proposed(subject, here, table, share * plain_ms)
+        if tried is None:
+            missed.append(f"{share:.0%} of int8 cannot be reached")
+            continue
+        made = tried
         if subject.reference is None or _keeps(subject, made.files, path.with_name("int8.tflite")):
-            return made
+            return dataclasses.replace(made, note="; ".join([*missed, made.note]))
+        missed.append(f"{share:.0%} of int8 lost more than a point")
     return dataclasses.replace(made, note=f"{made.note}; no budget tried keeps the accuracy")
 
 
@@ -148,6 +159,8 @@ def _proposed(subject, path, table, limit_ms):
     try:
         policy = _propose(subject, table, limit_ms)
     except InfeasibleBudgetError as error:
+        if subject.reference is not None:
+            return None
         least_ms = error.smallest["latency_ms"]
         policy = _propose(subject, table, least_ms * _CLOSE)
         note += f", which channels do not reach; the least by the table is {least_ms:.4f} ms"
@@ -161,7 +174,11 @@ def _proposed(subject, path, table, limit_ms):
     ]
     cut = sum(group.channels_after < group.channels_before for group in report.groups)
     count = sum(plan.weight_bits == 32 for plan in plans)
-    files = _recovered(subject, smaller, Policy.from_plans(bits), path)
+    if smaller is subject.model:
+        _export_plans(subject, smaller, path, Policy.from_plans(bits))
+        files = (path,)
+    else:
+        files = _recovered(subject, smaller, Policy.from_plans(bits), path)
     return Made(files, smaller, f"{note}; {cut} channel groups cut, {count} layers in float32")
 
 
