@@ -11,7 +11,17 @@ import pytest
 from tf_metacompress.errors import InvalidArgumentError
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
 from tf_metacompress.pipeline import Dataset, load_dataset
-from tf_metacompress.pipeline.zoo import META_TEST_RATIOS, Record, Zoo, build, trainer, workers, zoo
+from tf_metacompress.pipeline.zoo import (
+    META_TEST_RATIOS,
+    Measuring,
+    Record,
+    Zoo,
+    build,
+    measure_zoo,
+    trainer,
+    workers,
+    zoo,
+)
 from tf_metacompress.pipeline.zoo.task_draws import draw_tasks, random_device
 from tf_metacompress.pipeline.zoo.trainer import least_accuracy
 from tf_metacompress.policy import DEVICES
@@ -163,9 +173,9 @@ def test_results_come_from_workers_and_unknown_backends_are_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("backend", workers.BACKENDS)
-def test_two_workers_train_what_one_does(tmp_path, digits, backend):
+def test_two_workers_train_and_measure_what_one_does(tmp_path, digits, backend):
     if backend == "ray":
         pytest.importorskip("ray", reason='needs pip install "tf_metacompress[ray]"')
     made = Zoo(tmp_path / backend, num_models=4, sources=digits, train_steps=20)
@@ -174,6 +184,14 @@ def test_two_workers_train_what_one_does(tmp_path, digits, backend):
     for one, other in zip(records, alone.train("train", quiet=True), strict=True):
         assert (one.entry, one.num_params) == (other.entry, other.num_params)
         assert one.accuracy == pytest.approx(other.accuracy, abs=0.05)
+    entries = made.entries("train")[:2]
+    by_two = Measuring(tasks_per_model=1, policies_per_task=3, num_workers=2, backend=backend)
+    by_one = Measuring(tasks_per_model=1, policies_per_task=4)
+    there = measure_zoo(made, entries, by_two, quiet=True)
+    here = measure_zoo(made, entries, by_one, quiet=True)
+    for one, other in zip(there, here, strict=True):
+        assert (one.losses.shape, other.losses.shape) == ((3,), (4,))
+        np.testing.assert_allclose(one.losses, other.losses[:3], rtol=0.02)
 
 
 def test_ray_says_when_it_is_missing(monkeypatch):

@@ -1,6 +1,7 @@
 """Runs a function over many arguments, here or in other processes, through joblib."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import joblib
@@ -8,6 +9,7 @@ import joblib
 from tf_metacompress.errors import check_choice, check_int, invalid
 
 _IDLE_S = 30
+_PORTION = 4
 BACKENDS: tuple[str, ...] = ("loky", "ray")
 
 
@@ -50,7 +52,7 @@ def run_all(
         backend: "loky" or "ray". A Ray cluster is used when one is running, else a local one.
 
     Yields:
-        The results, in the order in which they are done.
+        The results, in the order in which they are done, on Ray a portion at a time.
 
     Raises:
         InvalidArgumentError: If the backend cannot be used.
@@ -60,14 +62,27 @@ def run_all(
     if backend == "loky" and num_workers == 1:
         yield from (function(*each) for each in arguments)
         return
-    ordered = backend == "ray"  # whose joblib backend knows no other order
+    calls = (joblib.delayed(function)(*each) for each in arguments)
+    if backend == "ray":
+        yield from _in_portions(calls, num_workers)
+        return
     # Idle workers go soon, as each holds the memory of a TensorFlow of its own.
-    idle = {} if ordered else {"idle_worker_timeout": _IDLE_S}
-    with joblib.parallel_config(backend, **idle):
+    with joblib.parallel_config(backend, idle_worker_timeout=_IDLE_S):
         parallel = joblib.Parallel(
             n_jobs=num_workers,
             pre_dispatch=num_workers,
             batch_size=1,
-            return_as="list" if ordered else "generator_unordered",
+            return_as="generator_unordered",
         )
-        yield from parallel(joblib.delayed(function)(*each) for each in arguments)
+        yield from parallel(calls)
+
+
+def _in_portions(calls: Iterator[Any], num_workers: int) -> Iterator[Any]:
+    """On Ray, whose joblib backend gives results only when all are there: so a portion at a time.
+
+    A killed run loses no more than the portion that was under way.
+    """
+    keeps_workers = joblib.Parallel(n_jobs=num_workers, backend="ray", batch_size=1)
+    with keeps_workers as parallel:
+        while portion := list(islice(calls, _PORTION * num_workers)):
+            yield from parallel(portion)
