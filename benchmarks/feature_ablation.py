@@ -6,7 +6,8 @@ python benchmarks/feature_ablation.py --zoo DIR/zoo         # about ten minutes 
 Φ is fitted to the outcomes of four fifths of the architectures and judged on the others: how often
 it puts two policies of a task in the right order, weighted by how much they differ, and the regret,
 the loss under the policy it ranks first less that of the best one measured. Each row is Φ without
-one group of features; the first rows are what Φ corrects. Intervals: bootstrap over architectures.
+one group of features; the first rows are what Φ corrects. "Other families": Φ is judged on each
+family by what it has learned from the others. Intervals: bootstrap over architectures.
 """
 
 import argparse
@@ -43,14 +44,15 @@ def _arguments():
 
 
 def read_outcomes(zoo):
-    """Outcomes of tasks in which one policy was better than another, by architecture."""
+    """Outcomes of tasks in which one policy was better than another, by family and architecture."""
     found = defaultdict(list)
     for path in sorted((zoo / "outcomes").glob("*.npz")):
         records = [r for r in zoo.glob("train-*.json") if path.name.startswith(f"{r.stem}-")]
         if not records:
             raise SystemExit(f"{zoo} has no record of the model of {path.name}.")
-        architecture = json.loads(records[0].read_text("utf-8"))["entry"]["architecture"]
-        found[architecture] += [each for each in load_outcomes(path) if each.informative]
+        entry = json.loads(records[0].read_text("utf-8"))["entry"]
+        name = f"{entry['family']} {entry['architecture']}"
+        found[name] += [each for each in load_outcomes(path) if each.informative]
     if len(found) < _FOLDS:
         raise SystemExit(f"{_FOLDS} architectures or more are needed, {zoo} has {len(found)}.")
     return found
@@ -83,12 +85,25 @@ def _predicted(phi, outcomes, reads_support):
     return tf.reduce_sum(damage, axis=-1).numpy()
 
 
-def cross_validate(by_architecture, group):
-    """Judgements of Φ on architectures it was not fitted to, without and with support sets."""
+def folds(names):
+    """Names that are judged together: each fold holds every kind of family."""
+    mixed = sorted(names, key=lambda name: name.split()[::-1])
+    return [mixed[fold::_FOLDS] for fold in range(_FOLDS)]
+
+
+def families(names):
+    """Names that are judged together: those of each family."""
+    found = defaultdict(list)
+    for name in sorted(names):
+        found[name.split()[0]].append(name)
+    return list(found.values())
+
+
+def cross_validate(by_architecture, group, parts):
+    """Judgements of Φ on the names of each part, fitted to all others, without and with support."""
     names, start = sorted(by_architecture), MetaCompressor().phi
     found = {False: defaultdict(list), True: defaultdict(list)}
-    for fold in range(_FOLDS):
-        kept = names[fold::_FOLDS]
+    for kept in parts(names):
         learned = [o for name in names if name not in kept for o in by_architecture[name]]
         phi = learn_from_outcomes(start, [without(o, group) for o in learned], Regression())
         for name in kept:
@@ -134,8 +149,11 @@ def measure(by_architecture):
         "measured sensitivity": _uncorrected(by_architecture, _told("log_measured_damage")),
         "prior with support": _uncorrected(by_architecture, lambda o: o.informed),
     }
+    apart = cross_validate(by_architecture, None, families)
+    rows["Φ of other families, reads support"] = summarise(apart[True])
+    rows["Φ of other families, by the weights"] = summarise(apart[False])
     for group in progress([None, *FEATURE_GROUPS], description="features", quiet=False):
-        judged = cross_validate(by_architecture, group)
+        judged = cross_validate(by_architecture, group, folds)
         name = "Φ" if group is None else f"Φ without {group}"
         if group != _SUPPORT:
             rows[f"{name}, reads support"] = summarise(judged[True])
