@@ -8,7 +8,7 @@ import numpy as np
 from tf_metacompress.atomic import PathLike, atomic_path
 from tf_metacompress.meta.learner import PreparedTask
 from tf_metacompress.meta.support_reading import SupportReading
-from tf_metacompress.meta.trials import NUM_STEPS, Trial
+from tf_metacompress.meta.trials import Trial
 
 _SPREADS = (0.2, 0.5, 1.0)
 _OF_BITS, _OF_SPARSITY = 0.7, 0.2
@@ -111,9 +111,7 @@ def sample_damages(
     return tables[:count]
 
 
-def measure_outcomes(
-    prepared: PreparedTask, trial: Trial, count: int, seed: int, num_steps: int = NUM_STEPS
-) -> Outcomes:
+def measure_outcomes(prepared: PreparedTask, trial: Trial, count: int, seed: int) -> Outcomes:
     """Fine-tunes a task's model briefly under several policies within its budget.
 
     Args:
@@ -121,7 +119,6 @@ def measure_outcomes(
         trial: Of any task on the same model and data, so that tasks share what it has compiled.
         count: Policies.
         seed: Seed of the policies.
-        num_steps: Steps of each.
 
     Returns:
         What came of each.
@@ -130,7 +127,7 @@ def measure_outcomes(
     actions = np.array([(a.sparsity, a.weight_bits) for a in problem.table.actions])
     tables = sample_damages(prepared.blind.prior, prepared.told, actions, count, generator)
     choices = np.stack([problem.allocate(table).choice for table in tables])
-    losses = [trial.loss(trial.run(trial.begin(choice), num_steps)) for choice in choices]
+    losses = [trial.loss(trial.run(trial.begin(choice), trial.num_steps)) for choice in choices]
     rows = np.arange(choices.shape[1])
     return Outcomes(
         features=problem.features[rows, choices].astype(np.float32),

@@ -9,10 +9,10 @@ import tensorflow as tf
 from tf_metacompress.meta.learner import PreparedTask
 from tf_metacompress.meta.moving_statistics import momenta, without_start
 
-NUM_STEPS = 40
-_BATCH_SIZE, _SMALLEST_BATCH = 128, 16
+NUM_STEPS = 80
+_BATCH_SIZE, _SMALLEST_BATCH = 64, 16
 _MOST_MACS = 2e8
-"""Of one batch; larger models get smaller batches, so that a trial takes seconds."""
+"""Of one batch; larger models get smaller batches and half of the steps: seconds for a trial."""
 _LEARNING_RATE = 2e-3
 _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-7
 
@@ -26,7 +26,9 @@ def adam_state(weights: Sequence[tf.Tensor]) -> AdamState:
     return tuple(weights), zeros, zeros, tf.zeros([], weights[0].dtype)
 
 
-def adam_step(state: AdamState, gradients: Sequence[tf.Tensor], learning_rate: float) -> AdamState:
+def adam_step(
+    state: AdamState, gradients: Sequence[tf.Tensor], learning_rate: float | tf.Tensor
+) -> AdamState:
     """Takes a step of Adam as Keras does it, as a pure function, so that it compiles.
 
     Paper: Kingma, Ba 2015, arXiv:1412.6980.
@@ -71,27 +73,39 @@ class TrialState:
 class Trial:
     """Short fine-tuning of a task's model under a choice of actions.
 
-    Steps are those of a training: Adam on batches of the support set, 128 examples or fewer of a
-    large model, BatchNormalization on the statistics of the batch. The loss is judged on the query
-    set; a task without one has its support set split in two. The task's model is not changed.
+    Steps are those of a training: Adam on batches of the support set, 64 examples or fewer of a
+    large model, BatchNormalization on the statistics of the batch, the learning rate falling to
+    zero, without which the last batches decide which of two policies looks better. The loss is
+    judged on the query set; a task without one has its support set split in two. The task's model
+    is not changed.
 
     Args:
         prepared: The task; the trial serves every task on the same model and data.
+        num_steps: Steps until the learning rate is zero; None for 80, 40 of a large model.
         seed: Seed of the batches; all choices see the same ones.
+
+    Attributes:
+        num_steps: The same as a number.
     """
 
-    def __init__(self, prepared: PreparedTask, seed: int = 0) -> None:
+    def __init__(self, prepared: PreparedTask, num_steps: int | None = None, seed: int = 0) -> None:
         self.prepared = prepared
         self._support, self._query = prepared.halves()
         self._momenta = momenta(prepared.task.model)
         self._seed = seed
         fitting = prepared.problem.num_examples(_MOST_MACS, _SMALLEST_BATCH, _BATCH_SIZE)
         self._batch_size = min(fitting, len(self._support[0]))
+        self.num_steps = num_steps or (NUM_STEPS if fitting == _BATCH_SIZE else NUM_STEPS // 2)
         self._step = tf.function(self._eager_step, reduce_retracing=True)
 
     def _eager_step(
-        self, one_hot: tf.Tensor, adam: AdamState, others: Tensors, x: tf.Tensor, y: tf.Tensor
+        self,
+        state: tuple[tf.Tensor, AdamState, Tensors],
+        x: tf.Tensor,
+        y: tf.Tensor,
+        rate: tf.Tensor,
     ) -> tuple[AdamState, Tensors]:
+        one_hot, adam, others = state
         prepared, theta = self.prepared, adam[0]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(theta)
@@ -99,7 +113,7 @@ class Trial:
                 one_hot, (theta, others), prepared.tensors, x, y
             )
         gradients = tape.gradient(loss, list(theta), unconnected_gradients="zero")
-        return adam_step(adam, gradients, _LEARNING_RATE), others
+        return adam_step(adam, gradients, rate), others
 
     def begin(self, choice: np.ndarray) -> TrialState:
         """Starts from the task's model.
@@ -129,8 +143,10 @@ class Trial:
         adam, others = state.adam, state.others
         for step in range(state.num_steps, state.num_steps + num_steps):
             rows = np.random.default_rng([self._seed, step]).permutation(len(x))[: self._batch_size]
+            left = max(1.0 - step / self.num_steps, 0.0)
+            rate = tf.constant(_LEARNING_RATE * left, self.prepared.theta[0].dtype)
             batch = tf.gather(x, rows), tf.gather(y, rows)
-            adam, others = self._step(state.one_hot, adam, others, *batch)
+            adam, others = self._step((state.one_hot, adam, others), *batch, rate)
         return replace(state, adam=adam, others=others, num_steps=state.num_steps + num_steps)
 
     def loss(self, state: TrialState) -> float:
@@ -152,23 +168,23 @@ def _unlike(choices: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 
 def recovery_losses(
-    prepared: PreparedTask, choices: Mapping[str, np.ndarray], num_steps: int = NUM_STEPS
+    prepared: PreparedTask, choices: Mapping[str, np.ndarray], num_steps: int | None = None
 ) -> dict[str, float]:
     """Fine-tunes the model briefly under each choice and measures what loss is left.
 
     Args:
         prepared: The task.
         choices: Name to one action a layer, int array (layers,).
-        num_steps: Steps of Adam.
+        num_steps: Steps of Adam; None for as many as `Trial` takes.
 
     Returns:
         Name to loss; equal choices are tried once.
     """
-    return _losses(prepared, choices, num_steps, num_steps)
+    return _losses(Trial(prepared, num_steps), choices, halves=False)
 
 
 def halving_losses(
-    prepared: PreparedTask, choices: Mapping[str, np.ndarray], num_steps: int = NUM_STEPS
+    prepared: PreparedTask, choices: Mapping[str, np.ndarray], num_steps: int | None = None
 ) -> dict[str, float]:
     """Tries choices by successive halving: half of the steps for all, the rest for the better half.
 
@@ -177,19 +193,18 @@ def halving_losses(
     Args:
         prepared: The task.
         choices: Name to one action a layer, int array (layers,).
-        num_steps: Steps of Adam that the better half takes in all.
+        num_steps: Steps of Adam that the better half takes in all; None as in `Trial`.
 
     Returns:
         Name to loss, of the better half only, of all when none is finite; equal choices are tried
         once.
     """
-    return _losses(prepared, choices, max(num_steps // 2, 1), num_steps)
+    return _losses(Trial(prepared, num_steps), choices, halves=True)
 
 
-def _losses(
-    prepared: PreparedTask, choices: Mapping[str, np.ndarray], first: int, last: int
-) -> dict[str, float]:
-    trial, same_as = Trial(prepared), _unlike(choices)
+def _losses(trial: Trial, choices: Mapping[str, np.ndarray], *, halves: bool) -> dict[str, float]:
+    same_as, last = _unlike(choices), trial.num_steps
+    first = max(last // 2, 1) if halves else last
     states = {name: trial.run(trial.begin(choices[name]), first) for name in set(same_as.values())}
     losses = {name: trial.loss(state) for name, state in states.items()}
     if last > first and len(losses) > 1:

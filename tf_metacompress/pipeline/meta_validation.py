@@ -7,7 +7,7 @@ import numpy as np
 
 from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.meta.learner import PreparedTask
-from tf_metacompress.meta.trials import NUM_STEPS, Trial
+from tf_metacompress.meta.trials import Trial
 from tf_metacompress.tasks import Task
 
 _LEVEL = 1e-3
@@ -93,6 +93,6 @@ class _Judge:
         choice = self.task.problem.allocate(damage).choice
         key = tuple(int(index) for index in choice)
         if key not in self.known:
-            state = self.trial.run(self.trial.begin(choice), NUM_STEPS)
+            state = self.trial.run(self.trial.begin(choice), self.trial.num_steps)
             self.known[key] = self.trial.loss(state)
         return self.known[key]

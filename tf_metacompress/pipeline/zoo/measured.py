@@ -18,7 +18,7 @@ from tf_metacompress.meta.outcomes import (
     measure_outcomes,
     save_outcomes,
 )
-from tf_metacompress.meta.trials import Trial
+from tf_metacompress.meta.trials import NUM_STEPS, Trial
 from tf_metacompress.pipeline.zoo.recipes import Entry, Shares
 from tf_metacompress.pipeline.zoo.task_draws import draw_tasks
 from tf_metacompress.pipeline.zoo.trainer import limit_threads
@@ -121,7 +121,8 @@ def measure_zoo(
 def _path(zoo: Zoo, entry: Entry, measuring: Measuring) -> Path:
     """A model trained anew, or other numbers, are measured anew."""
     content = hashlib.sha256(zoo.content(entry)).hexdigest()[:12]
-    numbers = f"{measuring.tasks_per_model}x{measuring.policies_per_task}x{NUM_FEATURES}"
+    counts = (measuring.tasks_per_model, measuring.policies_per_task, NUM_FEATURES, NUM_STEPS)
+    numbers = "x".join(map(str, counts))
     return zoo.folder / "outcomes" / f"{entry.name}-{numbers}-{content}.npz"
 
 

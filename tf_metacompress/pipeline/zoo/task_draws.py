@@ -18,7 +18,8 @@ from tf_metacompress.policy import (
 )
 from tf_metacompress.tasks import Task
 
-_ROOM = 1.03
+_ROOM = 1.25
+"""Least that a budget to train on is, as a multiple of what can be reached."""
 _MOST_DRAWS = 8
 _RANDOM_DEVICES = 0.4
 _KINDS = ("Dense", "Conv2D", "DepthwiseConv2D", "Conv1D")
