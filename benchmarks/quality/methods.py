@@ -18,7 +18,7 @@ from .trial import ShortTrial
 ADAPTED, ZERO_SHOT, INFORMED = "Φ adapted", "Φ zero-shot", "Φ zero-shot, reads data"
 WITH_MAML = "Φ zero-shot, reads data, with MAML"
 UNTRAINED = "untrained Φ, reads data"
-FOREIGN = "Φ zero-shot, made for the other device"
+FOREIGN = "Φ zero-shot, reads data, made for the other device"
 SEARCHES = ("Optuna TPE", "random search")
 INNER_STEPS = 5
 NUM_PROPOSALS = 5
@@ -173,7 +173,7 @@ def _adapted(setup, budget):
 def _foreign(setup, budget):
     """Φ's policy for the other device: widths that this one lacks widened, then scaled to fit."""
     other = next(p for name, p in DEVICES.items() if name != setup.profile.name)
-    policy = load_phi(setup.phi).propose(setup.model, budget, other)
+    policy = load_phi(setup.phi).propose(setup.model, budget, other, support=setup.support)
     space = Space(setup.model, budget, setup.profile)
     plans = policy.resolve(space.infos)
     bits = [space.allowed(layer, plan.weight_bits) for layer, plan in enumerate(plans)]

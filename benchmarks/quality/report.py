@@ -70,7 +70,7 @@ def devices_table(rows):
         if foreign:
             found[device] = {
                 "budget_used_as_it_was": mean_of(foreign, "budget_used_as_it_was"),
-                "own_against_it": compare(here, ZERO_SHOT, FOREIGN),
+                "own_against_it": compare(here, INFORMED, FOREIGN),
             }
     return found
 

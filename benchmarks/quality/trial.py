@@ -12,7 +12,7 @@ from tf_metacompress.meta.moving_statistics import momenta, without_start
 from tf_metacompress.meta.trials import NUM_STEPS, adam_state, adam_step
 from tf_metacompress.ops import fake_quantize_weights
 
-BATCH = 128
+BATCH = 64
 _RATE = 2e-3
 
 
@@ -84,7 +84,8 @@ class ShortTrial:
                 outputs, changed = self._outputs(theta, others, masks, coarse, batch, True)
                 value = self.loss(tf.gather(y, rows), outputs)
             slopes = tape.gradient(value, theta, unconnected_gradients="zero")
-            adam, others = adam_step(adam, slopes, _RATE), tuple(changed)
+            rate = _RATE * (1.0 - tf.cast(step, tf.float32) / NUM_STEPS)
+            adam, others = adam_step(adam, slopes, rate), tuple(changed)
         others = without_start(start, others, momenta(self.model), NUM_STEPS)
         outputs, _ = self._outputs(adam[0], others, masks, coarse, self.query[0], False)
         return self.loss(self.query[1], outputs)
