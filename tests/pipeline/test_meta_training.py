@@ -38,6 +38,7 @@ def compressor():
     return MetaCompressor(hidden=(8,), num_heads=2, seed=1, inner_loop=loop)
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_saved_state_to_the_last_bit(tasks, tmp_path):
     whole = compressor().training(tasks, OUTER)
     first = [whole.step() for _ in range(2)]

@@ -34,7 +34,9 @@ def own_outputs(learner, task, inner_steps=None):
 
 
 @pytest.mark.parametrize("policy", [None, pytest.param(SPARSE_INT8, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("batch_norm", ["inference", "support"])
+@pytest.mark.parametrize(
+    "batch_norm", [pytest.param("inference", marks=pytest.mark.slow), "support"]
+)
 def test_the_adapted_model_computes_what_the_learner_computes(batch_norm, policy):
     learner = trained(batch_norm=batch_norm, policy=policy, inner_steps=2)
     task = IMAGES(7)
