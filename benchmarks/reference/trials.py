@@ -51,6 +51,7 @@ TRIALS = (
     Trial("ResNet-8", "untrained Φ, reads data, 2 to 8 bits", 28),
     Trial("DS-CNN", "LAMP, 4 bits", 18),
     Trial("DS-CNN", "LAMP, 4 bits", 26, changes=DS_SHORT),
+    Trial("DS-CNN", "LAMP, 4 bits", 16, changes={"aim": 1.2, **SHORT}),
     Trial("DS-CNN", "LAMP, 4 bits", 26),
     Trial("ResNet-8", "untrained Φ, reads data", 28, changes=LONG_SHORT),
     Trial("ResNet-8", "untrained Φ, reads data", 28, changes=RESNET_SHORT),
