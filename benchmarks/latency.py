@@ -37,6 +37,7 @@ def _arguments(given):
     parser.add_argument("--folds", type=int, help="of DS-CNN's five, how many")
     parser.add_argument("--shares", type=float, nargs="*", help="of int8's time, the fastest first")
     parser.add_argument("--tables", action="store_true", help="measure layers, and stop")
+    parser.add_argument("--made", action="store_true", help="time what has been made, no more")
     parser.add_argument("--work", type=Path, default=Path("build/latency"))
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="JSON; .md is put beside it")
     arguments = parser.parse_args(given)
@@ -82,7 +83,7 @@ def table_of(subject, work):
 
 def _rows(subject, arguments):
     """Files of all rows; those that are there are not made again."""
-    from latency_parts.rows import PLAIN, ROWS, make_row, score
+    from latency_parts.rows import FASTEST, PLAIN, ROWS, make_row, score
     from quality.store import Store
 
     from tf_metacompress.anatomy import describe
@@ -94,9 +95,13 @@ def _rows(subject, arguments):
     folder.mkdir(parents=True, exist_ok=True)
     table, found = partial(table_of, subject, arguments.work), []
     for name in ROWS:
+        if name == FASTEST and subject.reference is None:
+            continue
         if arguments.rows and name not in (PLAIN, *arguments.rows):
             continue
         row = store.find(subject.name, name)
+        if row is None and arguments.made:
+            continue
         if row is None:
             made = make_row(name, subject, folder, table)
             row = {

@@ -165,16 +165,17 @@ def evaluate(device, rows, store, cache, prior=None):
 
 
 def main(given=None):
-    """Measures, judges, writes the JSON."""
+    """Measures, judges, writes JSON and Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two nets, two widths")
     parser.add_argument("--work", type=Path, default=Path("build/latency_prediction"))
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     arguments = parser.parse_args(given)
     from latency_parts.networks import NETWORKS
+    from latency_parts.prediction_report import markdown
     from quality.store import Store
 
-    from tf_metacompress.atomic import write_json
+    from tf_metacompress.atomic import write_json, write_text
     from tf_metacompress.deploy.devices import HostDevice
 
     nets = ("ResNet-8", "DS-CNN") if arguments.quick else tuple(NETWORKS)
@@ -193,6 +194,7 @@ def main(given=None):
             f"{shown['fitted']['largest_relative_error']:.0%}, {len(rows)} models"
         )
     write_json(arguments.out, document)
+    write_text(arguments.out.with_suffix(".md"), markdown(document))
     return document
 
 
