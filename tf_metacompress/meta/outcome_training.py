@@ -35,10 +35,10 @@ class Regression:
         InvalidArgumentError: If a value is out of its range.
     """
 
-    num_steps: int = 50
+    num_steps: int = 300
     learning_rate: float = 3e-3
     batch_size: int = 24
-    penalty: float = 0.03
+    penalty: float = 0.3
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -67,7 +67,7 @@ class MetaTrainSettings:
     tasks_per_model: int = 6
     models_per_architecture: int = 2
     policies_per_task: int = 12
-    regression_steps: int = 50
+    regression_steps: int = 300
     checkpoint_every: int = 1
     validate_every: int = 50
     num_workers: int = 1
