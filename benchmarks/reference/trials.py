@@ -41,7 +41,7 @@ LONG = {"epochs": 16, "aim": 1.02}
 SHORT = {"quantizer": "short_scale"}
 DS_SHORT = {"aim": 1.14, **SHORT}
 RESNET_SHORT = {"aim": 1.06, **SHORT}
-LONG_SHORT = {"epochs": 16, **RESNET_SHORT}
+LONG_SHORT = {"epochs": 16, "aim": 1.07, **SHORT}
 
 TRIALS = (
     Trial("ResNet-8", "LAMP, 3 bits", 28),
