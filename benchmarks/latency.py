@@ -119,7 +119,7 @@ def _rows(subject, arguments):
 
 
 def _num_scored(subject):
-    """How many examples accuracies are of; nothing was trained on them or chosen by them."""
+    """How many examples accuracies are of: those of all folds, each by the file of its fold."""
     return sum(len(split.test[1]) for split in subject.reference.splits) if subject.reference else 0
 
 

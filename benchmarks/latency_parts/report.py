@@ -34,7 +34,7 @@ def _told(net):
     count = net.get("num_scored", 0)
     told = "Random weights: no accuracy is scored."
     if count:
-        told = f"Accuracy on {count:,} examples that nothing was trained on or chosen by."
+        told = f"Accuracy on {count:,} examples, each by a file that was not trained on it."
     return [told, ""]
 
 
