@@ -1,5 +1,6 @@
 """What each mode stores. The integers of the int8 file are those of a few lines of NumPy."""
 
+import flatbuffers
 import keras
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tf_metacompress.deploy.constants import real_values, stored_values
 from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.interpreter import read_model_file
 from tf_metacompress.deploy.modes import Mode, get_mode, mode_names
+from tf_metacompress.deploy.modes.inner_buffers import repacked
 from tf_metacompress.errors import InvalidArgumentError, ParityError, UnsupportedModelError
 
 layers = keras.layers
@@ -84,6 +86,21 @@ def test_zeros_of_the_policy_survive_export(cnn, exports):
 def test_stored_types(exports, mode, types):
     assert set(exports[mode, "float32"].stored_types.values()) == types
     assert exports[mode, "float32"].not_int8 == ()
+
+
+@pytest.mark.parametrize(
+    ("mode", "io_dtype"), [("dynamic", "float32"), ("int8", "float32"), ("int8", "int8")]
+)
+def test_equal_vectors_are_in_the_file_once(exports, mode, io_dtype):
+    data = read_model_file(exports[mode, io_dtype].path)
+    assert data == repacked(data)
+    assert len(data) < len(packed_apart(data))
+
+
+def packed_apart(data):
+    builder = flatbuffers.Builder(len(data))
+    builder.Finish(schema.ModelT.InitFromPackedBuf(data).Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 @pytest.mark.parametrize("io_dtype", ["float32", "int8"])

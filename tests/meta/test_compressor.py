@@ -146,7 +146,7 @@ def test_a_tighter_budget_compresses_more():
 
 def test_several_resources_and_other_devices():
     model = randomize(residual_net())
-    budget = Budget(size_ratio=0.9, flash_bytes=5_800)
+    budget = Budget(size_ratio=0.9, flash_bytes=5_580)
     policy = learned().propose(model, budget, "cortex-m")
     assert policy.provenance["device"] == "cortex-m"
 

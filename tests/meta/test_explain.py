@@ -203,10 +203,10 @@ def test_a_threshold_is_judged_by_the_weights_below_it():
 def test_budget_and_device_come_from_the_policy_unless_given():
     model = randomize(residual_net())
     compressor = MetaCompressor()
-    policy = compressor.propose(model, Budget(size_ratio=0.9, flash_bytes=6_500), "cortex-m")
+    policy = compressor.propose(model, Budget(size_ratio=0.9, flash_bytes=6_280), "cortex-m")
     explanation = compressor.explain(model, policy)
     assert (explanation.device, explanation.resource) == ("cortex-m", "flash_bytes")
-    assert explanation.limit == 6_500
+    assert explanation.limit == 6_280
     given = compressor.explain(model, policy, Budget(macs_ratio=0.9), "x86-host")
     assert (given.device, given.resource) == ("x86-host", "macs")
 

@@ -207,7 +207,7 @@ def test_the_policy_lies_within_the_limits_and_on_the_device():
 
 def test_several_resources_are_met_together():
     model = randomize(residual_net())
-    budget = Budget(size_ratio=0.9, flash_bytes=6_000)
+    budget = Budget(size_ratio=0.9, flash_bytes=5_780)
     problem = make_problem(model, budget)
     assert problem.table.resources == ("size_bytes", "flash_bytes")
     total = problem.table.total(problem.allocate(problem.prior).choice)

@@ -135,6 +135,15 @@ def test_layers_that_stay_float_are_fixed_and_batch_norm_vanishes():
     np.testing.assert_allclose(make(resources=ALL).fixed, without.fixed)
 
 
+def test_kernels_with_equally_many_channels_share_zero_points():
+    infos = [layer("a", shape=(8, 40)), layer("b", shape=(8, 40)), layer("c", shape=(8, 24))]
+    fixed = [
+        make(tuple(chosen), random_kernels(chosen), resources=("flash_bytes",)).fixed[0]
+        for chosen in (infos[:1], infos[:2], infos)
+    ]
+    assert fixed[2] - fixed[1] == pytest.approx(fixed[1] - fixed[0] + 8 * 24)
+
+
 def test_the_reference_is_the_float32_file():
     table = make()
     floats = 4 * (576 + 16 + 144 + 16 + 2560 + 10)

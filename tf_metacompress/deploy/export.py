@@ -33,6 +33,7 @@ def export_litert(
     The file has a static batch size of one and named inputs and outputs. It is run on the
     representative data; if any output lies further from Keras than `tolerance`, nothing is written,
     an earlier file stays as it was, and the error names the first layer where the two part.
+    Files with integers hold equal zero points and scales once.
 
     Args:
         model: A built Keras 3 model of any kind, or what `compress` returned. It is not changed.

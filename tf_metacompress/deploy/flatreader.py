@@ -21,7 +21,7 @@ IDENTIFIER = b"TFL3"
 SMALLEST_FILE = 16
 LARGEST_FILE = 2**32 - 1
 _SUPPORTED_VERSION = 3
-# Names and constants may be shared, but not so often that reading them takes for ever.
+# Names, constants and scales may be shared, but not so often that reading them takes for ever.
 _MOST_SHARED = 8
 _READ_ERRORS = (
     struct.error,
@@ -251,7 +251,7 @@ class _Reader:
         scales = np.array(params.ScaleAsNumpy(), np.float32)
         zeros = params.ZeroPointAsNumpy()
         zeros = np.zeros(len(scales), np.int64) if isinstance(zeros, int) else np.array(zeros)
-        self.charge(len(scales) + len(zeros))
+        self.share(len(scales) + len(zeros))
         axis = params.QuantizedDimension()
         finite = bool(np.isfinite(scales).all()) and bool((scales >= 0).all())
         _require(finite, "a quantisation scale is negative or not finite")

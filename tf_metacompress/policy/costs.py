@@ -1,5 +1,6 @@
 """What every action costs on every layer of a model, in every resource that a budget can limit."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from tf_metacompress.policy.device import device as find_device
 from tf_metacompress.policy.format_borders import in_float, num_borders
 from tf_metacompress.policy.frozen_mapping import FrozenMapping
 from tf_metacompress.policy.latency import LatencyTable
-from tf_metacompress.policy.layer_info import LayerInfo
+from tf_metacompress.policy.layer_info import KernelInfo, LayerInfo
 from tf_metacompress.policy.size_model import (
     FLOAT_DOWNLOAD,
     FLOAT_FLASH,
@@ -260,9 +261,14 @@ def _fixed(layer_infos: Sequence[LayerInfo], resource: str, latency: LatencyTabl
     if resource == "macs":
         return float(sum(info.macs for info in layer_infos if not info.compressible))
     quantized = QUANTIZED_DOWNLOAD if resource == "size_bytes" else QUANTIZED_FLASH
-    num_kernels = sum(len(info.kernels) for info in layer_infos if info.compressible)
-    around = quantized.per_file + quantized.per_kernel * num_kernels
-    return around + _untouched_bytes(layer_infos)
+    kernels = [kernel for info in layer_infos if info.compressible for kernel in info.kernels]
+    around = quantized.per_file + quantized.per_kernel * len(kernels)
+    zero_points = sum({_num_scales(kernel) for kernel in kernels})
+    return around + quantized.per_zero_point * zero_points + _untouched_bytes(layer_infos)
+
+
+def _num_scales(kernel: KernelInfo) -> int:
+    return math.prod(kernel.shape[axis] for axis in kernel.channel_axis)
 
 
 def _untouched_bytes(layer_infos: Sequence[LayerInfo]) -> float:

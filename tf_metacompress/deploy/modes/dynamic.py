@@ -7,7 +7,7 @@ from ai_edge_quantizer.quantizer import Quantizer
 
 from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.litert_noise import known_noise_held_back
-from tf_metacompress.deploy.modes.inner_buffers import with_inner_buffers
+from tf_metacompress.deploy.modes.inner_buffers import repacked
 from tf_metacompress.deploy.modes.mode import (
     CalibrationSamples,
     Mode,
@@ -29,7 +29,7 @@ def quantize_dynamic(data: bytes, samples: CalibrationSamples, options: ModeOpti
         ranges |= weight_ranges(graph, {}, {op_key(op, graph): _BITS for op in graph.ops})
     with known_noise_held_back():
         result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return with_inner_buffers(bytes(result.quantized_model))
+    return repacked(bytes(result.quantized_model))
 
 
 DYNAMIC = register_mode(
