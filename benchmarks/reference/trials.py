@@ -55,6 +55,8 @@ TRIALS = (
     Trial("DS-CNN", "LAMP, 4 bits", 26),
     Trial("ResNet-8", "untrained Φ, reads data", 28, changes=LONG_SHORT),
     Trial("ResNet-8", "untrained Φ, reads data", 28, changes=RESNET_SHORT),
+    Trial("ResNet-8", "untrained Φ, reads data, 2 to 8 bits", 28, changes=RESNET_SHORT),
+    Trial("ResNet-8", "Φ adapted", 28, changes=RESNET_SHORT),
     Trial("ResNet-8", "LAMP, 4 bits", 28, changes=RESNET_SHORT),
     Trial("ResNet-8", "uniform, 4 bits", 28),
     Trial("ResNet-8", "LAMP, 4 bits", 36, changes=LONG),

@@ -44,7 +44,7 @@ class Zoo:
     Example:
         >>> zoo = Zoo("runs/zoo", num_models=5, sources={"digits": load_source("digits")})
         >>> [entry.family for entry in zoo.entries("train")]
-        ['plain', 'residual', 'separable', 'mlp', 'plain']
+        ['plain', 'residual', 'separable', 'mlp', 'bottleneck']
     """
 
     def __init__(
