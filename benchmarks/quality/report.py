@@ -67,10 +67,11 @@ def devices_table(rows):
     for device in sorted({row["device"] for row in rows if row["method"] == FOREIGN}):
         here = [row for row in rows if row["device"] == device]
         foreign = [row for row in here if "accuracy" in row and row["method"] == FOREIGN]
-        if foreign:
+        own = compare(here, INFORMED, FOREIGN)
+        if foreign and own:
             found[device] = {
                 "budget_used_as_it_was": mean_of(foreign, "budget_used_as_it_was"),
-                "own_against_it": compare(here, INFORMED, FOREIGN),
+                "own_against_it": own,
             }
     return found
 

@@ -218,7 +218,7 @@ def test_the_report_shows_every_table(tmp_path):
     rows = []
     for place in range(4):
         for ratio in (0.1, 0.05):
-            for name, accuracy in (("uniform", 0.5), ("LAMP", 0.7), (methods.ZERO_SHOT, 0.8)):
+            for name, accuracy in (("uniform", 0.5), ("LAMP", 0.7), (methods.INFORMED, 0.8)):
                 one = row(f"{place}-{ratio}", name, accuracy + 0.01 * place, ratio, f"m{place}")
                 rows.append(one | {"searched": ratio == 0.1, "device": "conv-int4"})
             foreign = rows[-1] | {"method": methods.FOREIGN, "accuracy": 0.6, "drop": 0.3}
