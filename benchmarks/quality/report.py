@@ -39,7 +39,7 @@ def build(rows, plan, phi):
         "no_policy_fits": unfitted(rows),
         "all": summarise(rows, everywhere),
         "hard": summarise([row for row in rows if row["case"] in hard], everywhere),
-        "searched": summarise(searched, present),
+        "searched": summarise(searched, [name for name in present if name != FOREIGN]),
         "devices": devices_table(rows),
         "comparisons": {
             ours: {
