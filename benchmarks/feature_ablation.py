@@ -86,7 +86,7 @@ def _predicted(phi, outcomes, reads_support):
 
 
 def folds(names):
-    """Names that are judged together: each fold holds every kind of family."""
+    """Names that are judged together: drawn by their seeds, so that families mix."""
     mixed = sorted(names, key=lambda name: name.split()[::-1])
     return [mixed[fold::_FOLDS] for fold in range(_FOLDS)]
 
