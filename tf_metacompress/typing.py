@@ -26,5 +26,8 @@ ExportMode = Literal["float32", "float16", "dynamic", "int8", "int16x8", "mixed"
 IoDtype = Literal["float32", "int8"]
 """Type of an exported file's input and output tensors."""
 
+Packed = Literal["dense", "conv", "all", "none"]
+"""Layers whose weights of up to 4 bits a file stores two to a byte."""
+
 ArrayPair = tuple[np.ndarray, np.ndarray]
 """Inputs of shape (N, ...) and their labels of shape (N, ...)."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tf_metacompress.deploy import ModelMetadata
 
 MODES = ("float32", "float16", "dynamic", "int8", "int16x8", "mixed", "sparse")
+PACKED = ("dense", "conv", "all", "none")
 _NEED_DATA = ("int8", "int16x8", "mixed")
 
 
@@ -53,6 +54,19 @@ def _define(values: flags.FlagValues) -> None:
         "dynamic_batch", False, "Leave the batch size of the file open.", flag_values=values
     )
     flags.DEFINE_bool(
+        "slim",
+        False,
+        "Name inner tensors after layers, drop the converter's notes: a smaller file.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "packed",
+        "dense",
+        PACKED,
+        "Layers that store 4-bit weights two to a byte; all: smallest, convolutions slower.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
         "metadata",
         False,
         "Write into the file what it is; --name, --labels, --mean and --softmax imply it.",
@@ -70,6 +84,8 @@ def _check(values: flags.FlagValues) -> None:
         raise UsageError("--io-dtype=int8 goes with --mode=int8 only.")
     if bool(values.policy) != (values.mode == "mixed"):
         raise UsageError("--mode=mixed and --policy=FILE.json go together.")
+    if values.packed != "dense" and values.mode not in ("int8", "mixed"):
+        raise UsageError("--packed goes with --mode=int8 or --mode=mixed only.")
     if values.tolerance is not None and not 0.0 < values.tolerance < float("inf"):
         raise UsageError(f"--tolerance must be above 0. Received: {values.tolerance}.")
     if values.targets and not (values.data or values.dataset):
@@ -113,6 +129,8 @@ def _run(values: flags.FlagValues, positional: Sequence[str]) -> Result:
         targets=labels if values.targets else None,
         per_layer=values.per_layer,
         dynamic_batch=values.dynamic_batch,
+        slim=values.slim,
+        packed=values.packed,
     )
 
 

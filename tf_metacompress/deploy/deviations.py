@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tf_metacompress.deploy.constants import is_weight
 from tf_metacompress.deploy.flatfile import FlatFile, OpInfo, Subgraph, TensorInfo
 from tf_metacompress.deploy.layer_map import LayerTensor
-from tf_metacompress.deploy.modes.op_formats import OpFormat
+from tf_metacompress.deploy.modes.op_formats import FAST_PACKED_OPS, OpFormat
 from tf_metacompress.deploy.records import Record
 from tf_metacompress.policy import LayerPlan
 
@@ -141,7 +141,8 @@ def _wanted_activation(tensor: TensorInfo, place: _Place, asked: Asked) -> str |
 def _why_weights(tensor: TensorInfo, place: _Place, wanted: str) -> str:
     user = next((op.name for op in place.users(tensor)), "its operator")
     if tensor.type == "int4":
-        return f"4 bits hold them without loss, and {user} runs fast with packed weights"
+        fast = "runs fast with packed weights" if user in FAST_PACKED_OPS else "was to be packed"
+        return f"4 bits hold them without loss, and {user} {fast}"
     if tensor.type == "int8" and wanted.startswith("int"):
         return f"{user} has no fast kernel with {wanted} weights; int8 holds the same levels"
     if tensor.type == "int8":

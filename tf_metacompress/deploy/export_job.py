@@ -38,6 +38,7 @@ from tf_metacompress.deploy.parity import ParityReport
 from tf_metacompress.deploy.proof import Proof, Source
 from tf_metacompress.deploy.report import ExportReport
 from tf_metacompress.deploy.sizes import gzip_size, measure_sizes
+from tf_metacompress.deploy.slimming import slimmed
 from tf_metacompress.deploy.task_scores import check_targets
 from tf_metacompress.deploy.trained_ranges import TrainedRanges, trained_ranges
 from tf_metacompress.errors import UnsupportedModelError
@@ -101,15 +102,22 @@ class Job:
             check_plans(model, plain, policy, request.mode)
         samples = check_data(dataset, request.mode, model_signature(plain))
         calibration = samples.spread(_MAX_CALIBRATION) if request.mode.needs_data else None
-        conversion = convert_float(plain, dynamic_batch=request.dynamic_batch)
+        source = Source(
+            conversion=convert_float(plain, dynamic_batch=request.dynamic_batch),
+            kernels=kernel_arrays(plain, folded=True),
+        )
+        if request.slim:
+            source = slimmed(source)
         return cls(
             model=model,
             plain=plain,
             samples=samples,
             calibration=calibration,
-            source=Source(conversion=conversion, kernels=kernel_arrays(plain, folded=True)),
-            trained=trained_ranges(model, plain, conversion, calibration),
-            targets=check_targets(request.targets, conversion.output_names, samples.num_given),
+            source=source,
+            trained=trained_ranges(model, plain, source.conversion, calibration),
+            targets=check_targets(
+                request.targets, source.conversion.output_names, samples.num_given
+            ),
         )
 
     def make(self, request: Request, policy: Policy | None) -> Made:
@@ -127,7 +135,8 @@ class Job:
         options = ModeOptions(
             io_dtype=request.io_dtype,
             ranges=self.trained.by_tensor,
-            formats=op_formats(self.source.file, self.source.mapped, plans),
+            formats=op_formats(self.source.file, self.source.mapped, plans, request.packed_ops),
+            packed_ops=request.packed_ops,
         )
         singles = self.calibration.singles() if self.calibration else []
         opened = _quantized(request, self, singles, options, metadata)

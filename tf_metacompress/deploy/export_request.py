@@ -12,10 +12,14 @@ from tf_metacompress.anatomy.signature import ModelSignature
 from tf_metacompress.atomic import PathLike, check_writable
 from tf_metacompress.deploy.model_metadata import ModelMetadata
 from tf_metacompress.deploy.modes import Mode, get_mode
+from tf_metacompress.deploy.modes.op_formats import PACKED_OPS
 from tf_metacompress.errors import check_choice, check_positive, invalid, wrong_type
 from tf_metacompress.policy import LayerPlan, Policy
-from tf_metacompress.typing import ExportMode, IoDtype
+from tf_metacompress.typing import ExportMode, IoDtype, Packed
 from tf_metacompress.wrappers import CompressedModel, LayerCompressor
+
+_PACKED = "dense"
+_PACKING_MODES = ("int8", "mixed")
 
 
 class ExportExtras(TypedDict, total=False):
@@ -25,6 +29,8 @@ class ExportExtras(TypedDict, total=False):
     targets: Any
     per_layer: bool
     dynamic_batch: bool
+    packed: Packed
+    slim: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,8 @@ class Request:
         targets: Right answers for the representative data, unchecked; None without.
         per_layer: Whether layers are compared even if the outputs agree.
         dynamic_batch: Whether its batch size is open.
+        packed_ops: Operators whose weights are packed two to a byte where 4 bits hold them.
+        slim: Whether inner tensors get short names and the converter's notes are left out.
     """
 
     path: str
@@ -50,6 +58,8 @@ class Request:
     targets: Any
     per_layer: bool
     dynamic_batch: bool
+    packed_ops: tuple[str, ...]
+    slim: bool
 
 
 def check_request(
@@ -99,7 +109,20 @@ def check_request(
         targets=extras.get("targets"),
         per_layer=bool(extras.get("per_layer", False)),
         dynamic_batch=bool(extras.get("dynamic_batch", False)),
+        packed_ops=_packed_ops(extras.get("packed", _PACKED), chosen),
+        slim=bool(extras.get("slim", False)),
     )
+
+
+def _packed_ops(packed: Packed, mode: Mode) -> tuple[str, ...]:
+    check_choice("packed", packed, tuple(PACKED_OPS))
+    if packed != _PACKED and mode.name not in _PACKING_MODES:
+        raise invalid(
+            f"`packed` must be {_PACKED!r} in mode {mode.name!r}.",
+            f"Weights of 4 bits are packed in modes {' and '.join(_PACKING_MODES)} only.",
+            packed=packed,
+        )
+    return PACKED_OPS[packed]
 
 
 def check_plans(

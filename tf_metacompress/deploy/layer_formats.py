@@ -5,7 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from tf_metacompress.deploy.constants import is_weight
 from tf_metacompress.deploy.flatfile import FlatFile, OpInfo, Subgraph
 from tf_metacompress.deploy.layer_map import LayerTensor
-from tf_metacompress.deploy.modes.op_formats import BYTE_WEIGHTS, PACKED_OPS, OpFormat, op_key
+from tf_metacompress.deploy.modes.op_formats import (
+    BYTE_WEIGHTS,
+    FAST_PACKED_OPS,
+    OpFormat,
+    op_key,
+)
 from tf_metacompress.policy import LayerPlan
 from tf_metacompress.policy.stored_form import largest_level
 
@@ -16,15 +21,16 @@ _PACKED_LEVEL = 7
 _HALF = 16
 
 
-def format_of(plan: LayerPlan, op: str) -> OpFormat:
+def format_of(plan: LayerPlan, op: str, packed_ops: Sequence[str] = FAST_PACKED_OPS) -> OpFormat:
     """Chooses the numbers that the runtime has for a plan.
 
     Args:
         plan: What was decided for the layer.
         op: Operator that the layer became, such as "CONV_2D".
+        packed_ops: Operators whose weights are packed.
 
     Returns:
-        Integers of 8 bits or fewer become int8, those of dense layers packed int4 if 7 levels are
+        Integers of 8 bits or fewer become int8, those of packed operators int4 if 7 levels are
         enough; a layer with float weights, or with activations of 32 bits, computes in float32.
     """
     if plan.weight_bits >= _HALF:
@@ -34,12 +40,15 @@ def format_of(plan: LayerPlan, op: str) -> OpFormat:
     if plan.activation_bits > _BYTE:
         return OpFormat(activation_bits=16, weight_bits=_BYTE)
     level = largest_level(plan)
-    packed = op in PACKED_OPS and level is not None and level <= _PACKED_LEVEL
+    packed = op in packed_ops and level is not None and level <= _PACKED_LEVEL
     return OpFormat(activation_bits=_BYTE, weight_bits=_PACKED if packed else _BYTE)
 
 
 def op_formats(
-    file: FlatFile, mapped: Sequence[LayerTensor], plans: Iterable[LayerPlan]
+    file: FlatFile,
+    mapped: Sequence[LayerTensor],
+    plans: Iterable[LayerPlan],
+    packed_ops: Sequence[str] = FAST_PACKED_OPS,
 ) -> dict[str, OpFormat]:
     """Gives every operator of a file its numbers.
 
@@ -51,6 +60,7 @@ def op_formats(
         file: A float32 file.
         mapped: Which weight tensor each kernel became.
         plans: What was decided, layer by layer.
+        packed_ops: Operators whose weights are packed where 4 bits hold them.
 
     Returns:
         Key of an operator to its format; operators in float32 throughout are left out. Inside loops
@@ -58,7 +68,7 @@ def op_formats(
     """
     by_layer = {plan.layer: plan for plan in plans}
     by_tensor = {
-        entry.tensor: format_of(by_layer[entry.layer], entry.op)
+        entry.tensor: format_of(by_layer[entry.layer], entry.op, packed_ops)
         for entry in mapped
         if entry.layer in by_layer
     }

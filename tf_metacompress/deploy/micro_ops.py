@@ -63,8 +63,8 @@ def resolver_methods(file: FlatFile) -> tuple[str, ...]:
     if stored:
         raise UnsupportedModelError(
             "TensorFlow Lite Micro computes in int8, int16 or float32 throughout. "
-            f"Received: {', '.join(stored)}. Export with 8-bit weights in mode 'int8', or in "
-            "'float32'."
+            f"Received: {', '.join(stored)}. Export with 8-bit weights or packed='conv' in mode "
+            "'int8', or in 'float32'."
         )
     return tuple(sorted(METHODS[name] for name in names))
 

@@ -1,4 +1,4 @@
-"""Static int8: integer weights and activations, with packed 4-bit weights where they run fast."""
+"""Static int8: integer weights and activations, with packed 4-bit weights where wanted."""
 
 from tf_metacompress.deploy.flatreader import read_flatfile
 from tf_metacompress.deploy.modes.mode import (
@@ -20,7 +20,7 @@ def quantize_int8(data: bytes, samples: CalibrationSamples, options: ModeOptions
     Args:
         data: Bytes of a float32 .tflite file with a signature.
         samples: Inputs that show the ranges of the activations.
-        options: The chosen `io_dtype`, and ranges known from training.
+        options: The chosen `io_dtype`, what to pack, and ranges known from training.
 
     Returns:
         Bytes of the int8 file.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tf_metacompress.deploy.modes.op_formats import OpFormat
+from tf_metacompress.deploy.modes.op_formats import FAST_PACKED_OPS, OpFormat
 from tf_metacompress.errors import check_choice
 from tf_metacompress.typing import IoDtype
 
@@ -22,11 +22,13 @@ class ModeOptions:
         ranges: Tensor name to "min" and "max", each an array of one value: ranges known from
             training, which take the place of measured ones.
         formats: Key of an operator of the float32 file to its numbers, in mode "mixed".
+        packed_ops: Operators whose weights are packed two to a byte where 4 bits hold them.
     """
 
     io_dtype: IoDtype = "float32"
     ranges: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     formats: Mapping[str, OpFormat] = field(default_factory=dict)
+    packed_ops: tuple[str, ...] = FAST_PACKED_OPS
 
 
 Quantize = Callable[[bytes, CalibrationSamples, ModeOptions], bytes]

@@ -11,9 +11,19 @@ from ai_edge_quantizer.quantizer import Quantizer
 from tf_metacompress.deploy.constants import stored_values
 from tf_metacompress.deploy.flatfile import FlatFile, OpInfo, Subgraph
 from tf_metacompress.deploy.integer_grid import grid_bits
+from tf_metacompress.typing import Packed
 
-PACKED_OPS = ("FULLY_CONNECTED",)
+_DENSE, _CONVOLUTION = "FULLY_CONNECTED", "CONV_2D"
+FAST_PACKED_OPS = (_DENSE,)
 """Operators for which the runtime has fast kernels with packed 4-bit weights."""
+
+PACKED_OPS: Mapping[Packed, tuple[str, ...]] = {
+    "dense": FAST_PACKED_OPS,
+    "conv": (_CONVOLUTION,),
+    "all": (_CONVOLUTION, _DENSE),
+    "none": (),
+}
+"""What the user calls them, to operators. No runtime has depthwise kernels with packed weights."""
 
 _ALL = TFLOperationName.ALL_SUPPORTED
 _WEIGHT_INPUT = 1
@@ -30,7 +40,7 @@ class OpFormat:
     Attributes:
         activation_bits: 8 or 16 for integers, 32 for real numbers.
         weight_bits: 4 or 8 for integers, 16 for float16, 32 for float32. With 8-bit activations 4
-            is chosen by itself for weights that lose nothing and run fast.
+            is chosen by itself for weights that lose nothing, in the layers that the user packs.
     """
 
     activation_bits: int
@@ -81,16 +91,19 @@ def _dense_in_loops(file: FlatFile) -> list[tuple[OpInfo, Subgraph]]:
         (op, graph)
         for graph in file.subgraphs[1:]
         for op in graph.ops
-        if op.name in PACKED_OPS and graph.tensors[op.inputs[_WEIGHT_INPUT]].is_constant
+        if op.name == _DENSE and graph.tensors[op.inputs[_WEIGHT_INPUT]].is_constant
     ]
 
 
-def with_packed_weights(graph: Subgraph, formats: Mapping[str, OpFormat]) -> dict[str, OpFormat]:
-    """Chooses 4-bit weights where they lose nothing and the runtime is fast with them.
+def with_packed_weights(
+    graph: Subgraph, formats: Mapping[str, OpFormat], packed_ops: Sequence[str]
+) -> dict[str, OpFormat]:
+    """Chooses 4-bit weights where they lose nothing and are wanted.
 
     Args:
         graph: A float32 graph.
         formats: Key of an operator to its format.
+        packed_ops: Operators to choose them for.
 
     Returns:
         The same formats but for those operators.
@@ -99,13 +112,15 @@ def with_packed_weights(graph: Subgraph, formats: Mapping[str, OpFormat]) -> dic
     found = {
         op_key(op, graph): packed
         for op in graph.ops
-        if formats.get(op_key(op, graph)) == INT8_FORMAT and _is_packed(op, graph)
+        if op.name in packed_ops
+        and formats.get(op_key(op, graph)) == INT8_FORMAT
+        and _fits_packed(op, graph)
     }
     return {**formats, **found}
 
 
-def _is_packed(op: OpInfo, graph: Subgraph) -> bool:
-    if op.name not in PACKED_OPS or op.inputs[_WEIGHT_INPUT] < 0:
+def _fits_packed(op: OpInfo, graph: Subgraph) -> bool:
+    if op.inputs[_WEIGHT_INPUT] < 0:
         return False
     kernel = stored_values(graph.tensors[op.inputs[_WEIGHT_INPUT]])
     bits = None if kernel is None else grid_bits(kernel)

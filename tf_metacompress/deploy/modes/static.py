@@ -37,7 +37,7 @@ def quantize_static(
 
     A weight w of an integer operator becomes round(w / s), with s = max|w| / 127 of its channel, or
     the slightly larger s at which the levels of its grid are whole numbers; a zero stays zero.
-    Dense kernels that 4 bits hold without loss are packed two to a byte.
+    Kernels of `options.packed_ops` that 4 bits hold without loss are packed two to a byte.
 
     Args:
         data: Bytes of a float32 .tflite file with a signature.
@@ -53,7 +53,7 @@ def quantize_static(
         UnsupportedModelError: If nothing in the model can be computed in integers.
     """
     file = read_flatfile(data)
-    chosen = with_packed_weights(file.main, formats)
+    chosen = with_packed_weights(file.main, formats, options.packed_ops)
     bits = {key: found.weight_bits for key, found in chosen.items()}
     with known_noise_held_back():
         quantizer = make_quantizer(file, chosen, border)
