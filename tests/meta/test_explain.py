@@ -254,6 +254,9 @@ def test_bad_arguments_of_explain_are_errors():
         compressor.explain(model, Policy(), device="cortex")
     with pytest.raises(UnsupportedModelError):
         compressor.explain(keras.Sequential([keras.Input((3,)), keras.layers.ReLU()]), Policy())
+    without_kernels = keras.Sequential([keras.Input((3,)), keras.layers.LayerNormalization()])
+    with pytest.raises(UnsupportedModelError):
+        compressor.explain(without_kernels, Policy([Rule("*", weight_bits=8)]))
 
 
 def narrowed_by_hand():

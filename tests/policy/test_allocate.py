@@ -1,6 +1,7 @@
 """Allocation against trying every choice."""
 
 import itertools
+import re
 import time
 
 import numpy as np
@@ -134,6 +135,16 @@ def test_an_unreachable_budget_names_the_least_that_is():
             np.zeros((2, 2)), cost, [49.0, 9.0], fixed=[10.0, 0.0], resources=("size_bytes", "macs")
         )
     assert e.value.smallest == {"size_bytes": 60.0, "macs": 2.0}
+
+
+@given(st.floats(1e-9, 1e12), st.integers(1, 3))
+def test_the_least_that_is_told_is_enough(least, num_layers):
+    damage, cost = np.zeros((num_layers, 1)), np.full((num_layers, 1, 1), least)
+    with pytest.raises(InfeasibleBudgetError) as e:
+        allocate(damage, cost, [0.5 * least])
+    told = float(re.search(r"Allow at least (\S+)\.$", str(e.value))[1].replace(",", ""))
+    assert told <= 1.02 * num_layers * least
+    assert allocate(damage, cost, [told]).choice.tolist() == [0] * num_layers
 
 
 def test_budgets_that_exclude_each_other_say_so():

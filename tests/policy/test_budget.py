@@ -9,7 +9,7 @@ from tf_metacompress.errors import (
     CorruptFileError,
     InvalidArgumentError,
 )
-from tf_metacompress.policy import RESOURCES, Budget
+from tf_metacompress.policy import RESOURCES, Budget, check_budget
 
 REFERENCE = {"size_bytes": 1000.0, "flash_bytes": 2000.0, "macs": 5000.0}
 RATIOS = st.none() | st.floats(1e-6, 1.0)
@@ -103,3 +103,11 @@ def test_a_budget_limits_something():
 def test_bad_dictionaries_are_refused(values, message):
     with pytest.raises(CorruptFileError, match=message):
         Budget.from_dict(values)
+
+
+def test_a_policy_needs_a_budget_that_it_can_keep():
+    check_budget(Budget(accuracy_drop=0.1, latency_ms=1.0))
+    with pytest.raises(InvalidArgumentError, match=r"must limit a size.*Received: budget=Budget"):
+        check_budget(Budget(accuracy_drop=0.1))
+    with pytest.raises(ArgumentTypeError, match="`budget` must be a Budget"):
+        check_budget(0.1)

@@ -12,7 +12,6 @@ from tf_metacompress.anatomy import (
     select_compressible,
 )
 from tf_metacompress.baselines.layer_damage import Bench, hessian_damage, measured_damage
-from tf_metacompress.baselines.spread import check_budget
 from tf_metacompress.errors import check_choice
 from tf_metacompress.policy import (
     Action,
@@ -22,6 +21,7 @@ from tf_metacompress.policy import (
     Policy,
     action_grid,
     allocate,
+    check_budget,
     cost_table,
     fitting_sparsity,
 )

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import bisect
 
 from tf_metacompress.anatomy import describe, kernel_arrays, select_compressible
-from tf_metacompress.errors import InfeasibleBudgetError, check_choice, invalid, wrong_type
+from tf_metacompress.errors import InfeasibleBudgetError, check_choice
 from tf_metacompress.policy import (
     WEIGHT_BITS,
     Budget,
@@ -19,6 +19,7 @@ from tf_metacompress.policy import (
     LayerPlan,
     Policy,
     action_grid,
+    check_budget,
     cost_table,
     distributions,
     fitting_sparsity,
@@ -172,26 +173,6 @@ def _least_sparsity(
         (spread(s) for s in candidates if costing.excess(spread(s)) <= 0.0),
         spread(_LARGEST_SPARSITY),
     )
-
-
-def check_budget(budget: Budget) -> None:
-    """Raises unless a budget limits something that a policy decides.
-
-    Args:
-        budget: Any object.
-
-    Raises:
-        ArgumentTypeError: If it is not a `Budget`.
-        InvalidArgumentError: If it limits the accuracy only.
-    """
-    if not isinstance(budget, Budget):
-        raise wrong_type("`budget` must be a Budget.", budget=budget)
-    if not budget.resources:
-        raise invalid(
-            "The budget must limit a size or the multiply-accumulates.",
-            "Add size_ratio=0.1, for example.",
-            budget=budget,
-        )
 
 
 def _spread(

@@ -21,6 +21,7 @@ from tf_metacompress.meta.narrowing import narrow_to_latency
 from tf_metacompress.meta.policy_origin import budget_provenance
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
 from tf_metacompress.meta.problem_checks import check_actions
+from tf_metacompress.meta.task_examples import check_task
 from tf_metacompress.policy import Action, Budget, DeviceProfile, LatencyTable, Policy
 from tf_metacompress.tasks import Task
 from tf_metacompress.typing import ArrayPair
@@ -189,6 +190,7 @@ class MetaCompressor(LearnsFromTasks):
                 model's loss on them is not finite.
             NonFiniteLossError: When the loss becomes infinite or NaN on the way.
         """
+        check_task(task)
         given = (task.model, task.budget, task.device, task.latency)
         narrow = narrow_to_latency(*given, self.actions)
         if narrow is None:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_metacompress.anatomy import compressible_layers
 from tf_metacompress.errors import InfeasibleBudgetError, wrong_type
 from tf_metacompress.meta import damage_network
 from tf_metacompress.meta.chosen import Chosen, alike, chosen_by
@@ -71,6 +72,7 @@ def explain(
         raise wrong_type("`policy` must be a Policy.", policy=policy)
     profile = device_profile(device or policy.provenance.get("device", _DEFAULT_DEVICE))
     known = budget or noted_budget(policy)
+    compressible_layers(model)  # an error of the model before one of the policy
     stands = without_channels(model, policy, profile, known, latency)
     given = {"actions": compressor.actions, "latency": stands.latency}
     problem = make_problem(stands.model, stands.budget or _WHOLE, profile, **given)

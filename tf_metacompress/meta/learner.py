@@ -18,9 +18,9 @@ from tf_metacompress.meta.outer_loop import Batch, meta_gradient
 from tf_metacompress.meta.problem import Problem, problem_of
 from tf_metacompress.meta.second_order import check_second_order
 from tf_metacompress.meta.support_reading import SupportReading, read_support
-from tf_metacompress.meta.task_examples import check_inputs, check_labels
+from tf_metacompress.meta.task_examples import check_examples
 from tf_metacompress.meta.task_loss import RelaxedLoss, TaskTensors, relaxed_loss, task_tensors
-from tf_metacompress.policy import Action
+from tf_metacompress.policy import Action, check_budget
 from tf_metacompress.tasks import Task
 from tf_metacompress.typing import ArrayPair
 
@@ -165,12 +165,13 @@ class TaskCompiler:
             The prepared task.
 
         Raises:
+            InvalidArgumentError: When examples, model and loss do not fit each other.
             InfeasibleBudgetError: When no choice of actions fits the budget.
             SecondOrderGradientError: When the loop is second order and the model cannot be.
         """
         check_keras_model(task.model)
-        check_inputs(task)
-        check_labels(task)
+        check_examples(task)
+        check_budget(task.budget)
         reading = self._read(task.model)
         problem = problem_of(reading, task.budget, task.device, self.actions, task.latency)
         problem.allocate(problem.prior)  # an error now rather than after learning from it

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tf_metacompress.anatomy import check_keras_model
-from tf_metacompress.errors import wrong_type
+from tf_metacompress.errors import InfeasibleBudgetError
 from tf_metacompress.meta.features import (
     ActionArrays,
     action_features,
@@ -16,7 +16,7 @@ from tf_metacompress.meta.features import (
     task_features,
 )
 from tf_metacompress.meta.model_reading import ModelReading, WeightLosses, read_model
-from tf_metacompress.meta.problem_checks import check_device, check_resources
+from tf_metacompress.meta.problem_checks import check_device, with_ways_out
 from tf_metacompress.policy import (
     Action,
     Allocation,
@@ -29,6 +29,7 @@ from tf_metacompress.policy import (
     Policy,
     action_grid,
     allocate_formats,
+    check_budget,
     cost_table,
     fitting_sparsity,
 )
@@ -98,7 +99,10 @@ class Problem:
         Raises:
             InfeasibleBudgetError: When nothing fits.
         """
-        return allocate_formats(damage, self.table, self.limits)
+        try:
+            return allocate_formats(damage, self.table, self.limits)
+        except InfeasibleBudgetError as error:
+            raise with_ways_out(error, self.table) from error
 
     def policy(self, damage: np.ndarray, name: str, **provenance: str | float | int) -> Policy:
         """Turns predicted damages into a policy.
@@ -160,9 +164,7 @@ def make_problem(
         UnsupportedModelError: When the model has nothing to compress.
         InvalidArgumentError: When the budget limits nothing that can be costed.
     """
-    if not isinstance(budget, Budget):
-        raise wrong_type("`budget` must be a Budget.", budget=budget)
-    check_resources(budget)
+    check_budget(budget)
     check_keras_model(model)
     return problem_of(read_model(model, actions), budget, device, actions, latency)
 
@@ -178,7 +180,7 @@ def problem_of(
 
     Args:
         reading: The model, read with the same actions.
-        budget: What the compressed model may cost.
+        budget: What the compressed model may cost, checked by `check_budget`.
         device: Name of a device or a profile.
         actions: What may be done to a layer; the device masks what it cannot run.
         latency: Measured latencies, needed for a budget in milliseconds.
@@ -187,9 +189,8 @@ def problem_of(
         The problem.
 
     Raises:
-        InvalidArgumentError: When the budget limits nothing that can be costed.
+        InvalidArgumentError: When the device can run none of the actions on some layer.
     """
-    resources = check_resources(budget)
     profile = device_profile(device)
     check_device(profile, reading.infos, actions)
     table = cost_table(
@@ -198,7 +199,7 @@ def problem_of(
         device=profile,
         actions=actions,
         latency=latency,
-        resources=resources,
+        resources=budget.resources,
     )
     limits = table.limits(budget)
     arrays = action_arrays(reading.losses, table, _tightest(table, limits))

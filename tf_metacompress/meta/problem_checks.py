@@ -1,9 +1,15 @@
-"""What must hold of actions, budget and device before a problem is made of them."""
+"""What must hold of actions and device before a problem is made of them."""
 
+import math
 from collections.abc import Sequence
 
-from tf_metacompress.errors import invalid
-from tf_metacompress.policy import Action, Budget, DeviceProfile, LayerInfo
+import numpy as np
+
+from tf_metacompress.errors import InfeasibleBudgetError, invalid
+from tf_metacompress.policy import Action, CostTable, DeviceProfile, LayerInfo
+
+_RATIOS = {"size_ratio": "size_bytes", "macs_ratio": "macs"}
+_STEP = 1e-3
 
 
 def check_device(
@@ -54,22 +60,37 @@ def check_actions(actions: Sequence[Action]) -> tuple[Action, ...]:
     return actions
 
 
-def check_resources(budget: Budget) -> tuple[str, ...]:
-    """Resources that a budget limits.
+def with_ways_out(error: InfeasibleBudgetError, table: CostTable) -> InfeasibleBudgetError:
+    """Tells the smallest budgets as the ratios that they are asked in, and what no action changes.
 
     Args:
-        budget: The budget.
+        error: That nothing fits.
+        table: The actions and what each costs.
 
     Returns:
-        At least one resource.
-
-    Raises:
-        InvalidArgumentError: When it limits the accuracy only.
+        An error that says more.
     """
-    if not budget.resources:
-        raise invalid(
-            "The budget must limit a size, the multiply-accumulates or the latency.",
-            "Add size_ratio=0.1, for example.",
-            budget=budget,
+    smallest = [
+        f"{ratio}={_rounded_up(error.smallest[resource] / table.reference[resource])}"
+        for ratio, resource in _RATIOS.items()
+        if resource in error.smallest
+    ]
+    words = [str(error)]
+    if smallest:
+        words.append(f"Each taken alone, as a share of float32: {', '.join(smallest)}.")
+    if "macs" in table.resources and not _varies(table, "macs"):
+        words.append(
+            "Zeros save no multiply-accumulates on this device; removed channels do: a Rule with "
+            "pattern='channel', or Budget(latency_ms=...)."
         )
-    return budget.resources
+    return InfeasibleBudgetError(" ".join(words), smallest=error.smallest)
+
+
+def _rounded_up(share: float) -> str:
+    return f"{math.ceil(share / _STEP) * _STEP:.3g}"
+
+
+def _varies(table: CostTable, resource: str) -> bool:
+    cost = table.cost[:, :, table.resources.index(resource)]
+    least, most = np.where(table.mask, cost, np.inf), np.where(table.mask, cost, -np.inf)
+    return bool((least.min(axis=1) < most.max(axis=1)).any())

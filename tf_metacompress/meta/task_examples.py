@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.anatomy import classification_loss
-from tf_metacompress.errors import invalid
+from tf_metacompress.errors import invalid, wrong_type
 from tf_metacompress.tasks import Task
 
 
@@ -22,11 +22,12 @@ def resolve_loss(task: Task) -> Callable[[Any, Any], tf.Tensor]:
         Maps labels and predictions to a scalar.
 
     Raises:
-        InvalidArgumentError: When labels are not class indices and no loss is given.
+        InvalidArgumentError: When there is no such loss, or none is given and labels are not class
+            indices.
     """
     given = task.loss or getattr(task.model, "loss", None)
     if given is not None:
-        loss = keras.losses.get(given)
+        loss = _loss_of(given)
         return lambda y, predictions: tf.reduce_mean(loss(y, predictions))
     labels = task.support[1]
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
@@ -38,15 +39,72 @@ def resolve_loss(task: Task) -> Callable[[Any, Any], tf.Tensor]:
     return classification_loss(task.model)
 
 
-def check_inputs(task: Task) -> None:
-    """Raises unless the examples have the shape that the model takes.
+def _loss_of(given: Any) -> Callable[..., Any]:
+    """The one loss that a name or a function means."""
+    try:
+        loss = keras.losses.get(given)
+    except (TypeError, ValueError) as error:
+        raise invalid(
+            "The loss of a task must be a function, or a name that Keras knows.",
+            "Pass loss=..., for example 'sparse_categorical_crossentropy'.",
+            loss=given,
+        ) from error
+    if not callable(loss):
+        raise invalid(
+            "The loss of a task must be one loss.", "Pass loss=... to the Task.", loss=given
+        )
+    return loss
+
+
+def check_task(task: Any) -> None:
+    """Raises unless there is a task, with examples enough to try policies on.
+
+    Args:
+        task: Any object.
+
+    Raises:
+        ArgumentTypeError: If it is not a `Task`.
+        InvalidArgumentError: If one support example would have to be halved.
+    """
+    if not isinstance(task, Task):
+        raise wrong_type("`task` must be a Task.", task=task)
+    if task.query is None and len(task.support[0]) < 2:
+        raise invalid(
+            "A task needs two support examples or more, or a query set: policies are tried on one "
+            "half of the support set and judged on the other.",
+            "Give some hundred examples.",
+            support_examples=len(task.support[0]),
+        )
+
+
+def check_examples(task: Task) -> None:
+    """Raises unless examples, model and loss of a task fit each other; asked before any work.
 
     Args:
         task: A task.
 
     Raises:
-        InvalidArgumentError: Naming both shapes.
+        InvalidArgumentError: Naming both sides.
     """
+    _check_ends(task)
+    _check_inputs(task)
+    _check_labels(task)
+    resolve_loss(task)
+
+
+def _check_ends(task: Task) -> None:
+    """One array in and one out, but for a loss of the task's own, which may join several."""
+    ends = {end: len(getattr(task.model, end, None) or ()) for end in ("inputs", "outputs")}
+    if ends["inputs"] > 1 or (ends["outputs"] > 1 and not callable(task.loss)):
+        raise invalid(
+            "The model of a task must have one input and one output.",
+            "Propose without a support set, or wrap it in a model that joins them.",
+            **ends,
+        )
+
+
+def _check_inputs(task: Task) -> None:
+    """The examples have the shape that the model takes."""
     expected = getattr(task.model, "input_shape", None)
     if not isinstance(expected, tuple) or not expected or isinstance(expected[0], tuple):
         return
@@ -63,15 +121,8 @@ def check_inputs(task: Task) -> None:
         )
 
 
-def check_labels(task: Task) -> None:
-    """Raises unless class indices lie below the number of outputs.
-
-    Args:
-        task: A task.
-
-    Raises:
-        InvalidArgumentError: Naming the largest label and the number of outputs.
-    """
+def _check_labels(task: Task) -> None:
+    """Class indices lie below the number of outputs."""
     shape = getattr(task.model, "output_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] == 1:
         return

@@ -8,7 +8,7 @@ from tf_metacompress.policy.action import (
     action_grid,
 )
 from tf_metacompress.policy.allocate import Allocation, allocate
-from tf_metacompress.policy.budget import RESOURCES, Budget
+from tf_metacompress.policy.budget import RESOURCES, Budget, check_budget
 from tf_metacompress.policy.channel_group import ChannelGroup, ChannelMember
 from tf_metacompress.policy.costs import CostTable, cost_table
 from tf_metacompress.policy.device import DEVICES, DeviceProfile, device
@@ -63,6 +63,7 @@ __all__ = [
     "allocate",
     "allocate_formats",
     "allow",
+    "check_budget",
     "cost_table",
     "device",
     "erk",

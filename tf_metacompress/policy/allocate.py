@@ -1,5 +1,6 @@
 """The cheapest-damage choice of one action per layer inside a budget, solved exactly."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from tf_metacompress.policy.relaxation import survivors
 _MAX_CUTS = 50
 _OBJECTIVE_RANGE = 1e4
 _ROW_SCALE = 1e3
+_SHOWN_WHOLE = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +142,8 @@ class _Problem:
         for name, least in smallest.items():
             if least > budget[name] + _rounding(budget[name]):
                 raise InfeasibleBudgetError(
-                    f"The budget cannot be reached: the smallest {name} is {least:,.6g}. "
-                    f"Received: {name}={budget[name]:,.6g}. Allow at least {least:,.6g}.",
+                    f"The budget cannot be reached: the smallest {name} is {_shown(least)}. "
+                    f"Received: {name}={budget[name]:,.6g}. Allow at least {_shown(least)}.",
                     smallest=smallest,
                 )
 
@@ -257,6 +259,14 @@ def _largest(values: np.ndarray) -> float:
 def _rounding(budget: np.ndarray | float) -> np.ndarray:
     """Allows for the rounding of sums when they are compared with a budget."""
     return np.where(np.isfinite(budget), 1e-9 * np.abs(budget), 0.0)
+
+
+def _shown(least: float) -> str:
+    """An amount rounded up, so that a budget of what is shown can be reached."""
+    if least >= _SHOWN_WHOLE:
+        return f"{math.ceil(least):,}"
+    unit = 10.0 ** (math.floor(math.log10(least)) - 3) if least > 0.0 else 1.0
+    return f"{math.ceil(least / unit) * unit:.6g}"
 
 
 def _names(resources: Sequence[str] | None, count: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tf_metacompress.errors import check_fraction, check_positive, invalid, wrong_type
 from tf_metacompress.policy import strict_json
@@ -101,6 +102,26 @@ class Budget:
         }
         given = {name: [x for x in amounts if x is not None] for name, amounts in found.items()}
         return {name: min(amounts) for name, amounts in given.items() if amounts}
+
+
+def check_budget(budget: Any) -> None:
+    """Raises unless a budget limits something that a policy decides.
+
+    Args:
+        budget: Any object.
+
+    Raises:
+        ArgumentTypeError: If it is not a `Budget`.
+        InvalidArgumentError: If it limits the accuracy only.
+    """
+    if not isinstance(budget, Budget):
+        raise wrong_type("`budget` must be a Budget.", budget=budget)
+    if not budget.resources:
+        raise invalid(
+            "The budget must limit a size, the multiply-accumulates or the latency.",
+            "Add size_ratio=0.1, for example.",
+            budget=budget,
+        )
 
 
 def _check_limit(name: str, value: object) -> float:
