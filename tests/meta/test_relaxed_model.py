@@ -20,6 +20,8 @@ from tf_metacompress.meta.relaxed_model import (
     index_actions,
     kernel_slots,
     mix_kernel,
+    soft_mask,
+    soft_masks,
     substitute_kernels,
     weight_levels,
 )
@@ -37,7 +39,8 @@ INDEX = index_actions(ACTIONS)
 
 def mixed(kernel, probabilities, gain=1.0):
     levels = tf.constant(weight_levels(kernel * gain, INDEX))
-    return mix_kernel(tf.constant(kernel), tf.constant(probabilities), levels, INDEX, (3,)).numpy()
+    mask = soft_mask(tf.constant(probabilities), levels, INDEX)
+    return mix_kernel(tf.constant(kernel), mask, INDEX, (3,)).numpy()
 
 
 def hard(kernel, action, gain=1.0):
@@ -105,7 +108,8 @@ def test_the_relaxed_model_at_a_sure_choice_is_the_student(make):
     theta = [tf.convert_to_tensor(v) for v in model.trainable_variables]
     sure = tf.one_hot(choice, len(problem.table.actions))
     slots = kernel_slots(model, problem.infos)
-    weights = substitute_kernels((theta, tensors.others), sure, slots, tensors.levels, index)
+    masks = soft_masks(sure, slots, tensors.levels, index)
+    weights = substitute_kernels((theta, tensors.others), masks, slots, index)
     x, _ = images(6)
     got, _ = model.stateless_call(*weights, x, training=False)
     actions = [problem.table.actions[i] for i in choice]
@@ -150,7 +154,8 @@ def test_gradients_reach_kernel_and_choice_twice():
         outer.watch([x, p])
         with tf.GradientTape() as inner:
             inner.watch([x, p])
-            y = tf.reduce_sum(mix_kernel(x, p, levels, INDEX, (3,)) ** 3)
+            mask = soft_mask(p, levels, INDEX)
+            y = tf.reduce_sum(mix_kernel(x, mask, INDEX, (3,)) ** 3)
         first = [tf.convert_to_tensor(g) for g in inner.gradient(y, [x, p])]
         total = tf.reduce_sum(first[0]) + tf.reduce_sum(first[1])
     second = [tf.convert_to_tensor(g) for g in outer.gradient(total, [x, p])]

@@ -68,13 +68,15 @@ def test_steps_of_a_trial_are_those_of_fit(trial):
     state = found.run(found.begin(np.zeros(2, int)), 3)
     for _ in range(3):
         model.train_on_batch(*support)
-    for ours, keras_s in zip(state.adam[0], model.trainable_variables, strict=True):
+    theta, freed = found.weights(state)
+    for ours, keras_s in zip(theta, model.trainable_variables, strict=True):
         np.testing.assert_allclose(ours, np.asarray(keras_s), atol=2e-6)
     for ours, keras_s in zip(state.others, model.non_trainable_variables, strict=True):
         np.testing.assert_allclose(ours, np.asarray(keras_s), atol=2e-6)
     for index, variable in enumerate(model.non_trainable_variables):
         start = np.asarray(found.prepared.task.model.non_trainable_variables[index])
         variable.assign((np.asarray(variable) - 0.9**3 * start) / (1 - 0.9**3))
+        np.testing.assert_allclose(freed[index], np.asarray(variable), atol=1e-5)
     assert found.loss(state) == pytest.approx(model.evaluate(*query, verbose=0), rel=1e-4)
     assert all(
         np.array_equal(a, b)

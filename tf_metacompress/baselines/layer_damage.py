@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -26,7 +27,7 @@ class Bench:
     """A model on one batch, with its kernels as arguments.
 
     Args:
-        model: A built Keras model; it is not changed.
+        model: A built Keras model; it is not changed, nor may it change meanwhile.
         infos: Its compressible layers.
         batch: Inputs and labels.
         loss: Maps labels and predictions to a scalar.
@@ -39,11 +40,10 @@ class Bench:
     loss: LossFn
     deployed: Mapping[str, tuple[np.ndarray, ...]] | None = None
 
+    @cached_property
     def kernels(self) -> list[list[tf.Tensor]]:
         """Kernels of each layer as they are stored."""
-        return [
-            [tf.convert_to_tensor(variable) for variable in layer] for layer in self._variables()
-        ]
+        return [[tf.convert_to_tensor(variable) for variable in layer] for layer in self._variables]
 
     def compressed(self, row: int, action: Action) -> list[tf.Tensor]:
         """Kernels of one layer pruned by their deployed magnitude, and rounded."""
@@ -51,7 +51,7 @@ class Bench:
         deployed = self.deployed[info.name]
         found = []
         for kernel, magnitudes, entry in zip(
-            self.kernels()[row], deployed, info.kernels, strict=True
+            self.kernels[row], deployed, info.kernels, strict=True
         ):
             mask = tf.constant(_largest(np.abs(magnitudes), action.sparsity), kernel.dtype)
             rounded = fake_quantize_weights(kernel, action.weight_bits, entry.channel_axis)
@@ -63,6 +63,7 @@ class Bench:
         if self.deployed is None:
             object.__setattr__(self, "deployed", kernel_arrays(self.model))
 
+    @cached_property
     def _variables(self) -> list[list[keras.Variable]]:
         layers = leaf_layers(self.model)
         return [
@@ -75,7 +76,7 @@ class Bench:
         x, y = (tf.constant(part) for part in self.batch)
         trainable, others = self.model.trainable_variables, self.model.non_trainable_variables
         place = {id(variable): index for index, variable in enumerate([*trainable, *others])}
-        places = [[place[id(variable)] for variable in layer] for layer in self._variables()]
+        places = [[place[id(variable)] for variable in layer] for layer in self._variables]
         inputs = tf.cast(x, self.model.compute_dtype) if x.dtype.is_floating else x
 
         def loss(kernels: Sequence[Sequence[tf.Tensor]]) -> tf.Tensor:
@@ -129,7 +130,7 @@ def measured_damage(
         Float64 (layers, actions), not negative, not falling in the sparsity.
     """
     loss = tf.function(bench.loss_fn())
-    plain = bench.kernels()
+    plain = bench.kernels
     base = float(loss(plain))
     damage = np.zeros((len(plain), len(actions)))
     for rows in _by_bits(actions):
@@ -162,7 +163,7 @@ def hessian_damage(bench: Bench, actions: Sequence[Action], seed: int = 0) -> np
     Returns:
         Float64 (layers, actions), not negative.
     """
-    plain = bench.kernels()
+    plain = bench.kernels
     traces = _mean_traces(bench, plain, np.random.default_rng(seed))
     energy = np.zeros((len(plain), len(actions)))
     for row in range(len(plain)):

@@ -1,18 +1,15 @@
 """Damage of each action as the curvature of the loss on a batch of data sees it."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.errors import invalid
 from tf_metacompress.meta.problem import Problem
-from tf_metacompress.meta.task_loss import RelaxedLoss
+from tf_metacompress.meta.task_loss import RelaxedLoss, Weights
 from tf_metacompress.ops import fake_quantize_weights
 
 _NUM_BATCHES = 8
 _BATCH_SIZE = 16
-Weights = tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]
 
 
 def fisher_damage(

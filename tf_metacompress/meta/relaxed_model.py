@@ -118,60 +118,91 @@ def weight_levels(folded_kernel: np.ndarray, index: ActionIndex) -> np.ndarray:
     return np.stack(levels).astype(np.int32).reshape((-1, *folded_kernel.shape))
 
 
+def soft_mask(probabilities: tf.Tensor, levels: tf.Tensor, index: ActionIndex) -> tf.Tensor:
+    """Share of the choice that keeps each weight, for each of the bits.
+
+    Args:
+        probabilities: Choice of one layer, shape (actions,).
+        levels: From `weight_levels`.
+        index: The actions.
+
+    Returns:
+        Shape (bits, *kernel shape), 0 to 1; of a sure choice the mask itself, in the row of its
+        bits.
+    """
+    rows = []
+    for row, order in enumerate(index.order):
+        # A weight at level v is kept by the actions 0..v, so its share is their summed probability.
+        share = tf.cumsum(tf.gather(probabilities, list(order)))
+        share = tf.concat([tf.zeros([1], share.dtype), share], 0)
+        rows.append(tf.gather(share, levels[row] + 1))
+    return tf.stack(rows)
+
+
 def mix_kernel(
-    kernel: tf.Tensor,
-    probabilities: tf.Tensor,
-    levels: tf.Tensor,
-    index: ActionIndex,
-    channel_axis: Sequence[int],
+    kernel: tf.Tensor, mask: tf.Tensor, index: ActionIndex, channel_axis: Sequence[int]
 ) -> tf.Tensor:
     """Mixes all compressed forms of a kernel: Σ_a p_a · C_a(W).
 
     Args:
         kernel: The weights.
-        probabilities: Choice of this layer, shape (actions,).
-        levels: From `weight_levels`.
+        mask: From `soft_mask`.
         index: The actions.
         channel_axis: Axes of the kernel's output channels.
 
     Returns:
-        Kernel of the same shape, differentiable twice in `kernel` and `probabilities`.
+        Kernel of the same shape, differentiable twice in `kernel` and `mask`.
     """
     mixed = tf.zeros_like(kernel)
-    for row, (bits, order) in enumerate(zip(index.bits, index.order, strict=True)):
-        # A weight at level v is kept by the actions 0..v, so its share is their summed probability.
-        share = tf.cumsum(tf.gather(probabilities, list(order)))
-        share = tf.concat([tf.zeros([1], share.dtype), share], 0)
-        soft_mask = tf.gather(share, levels[row] + 1)
-        mixed += soft_mask * fake_quantize_weights(kernel, bits, channel_axis)
+    for row, bits in enumerate(index.bits):
+        mixed += mask[row] * fake_quantize_weights(kernel, bits, channel_axis)
     return mixed
 
 
-def substitute_kernels(
-    weights: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
+def soft_masks(
     probabilities: tf.Tensor,
     slots: Sequence[KernelSlot],
     levels: Sequence[tf.Tensor],
     index: ActionIndex,
-) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Replaces the kernels among a model's weights by their mixtures.
+) -> tuple[tf.Tensor, ...]:
+    """Gives the soft mask of every kernel.
 
     Args:
-        weights: Trainable and other weights of the model.
         probabilities: Relaxed choice, shape (layers, actions).
         slots: Where the kernels are.
         levels: Levels of each kernel, in the order of `slots`.
         index: The actions.
 
     Returns:
+        One a kernel, in the order of `slots`.
+    """
+    return tuple(
+        soft_mask(probabilities[slot.row], level, index)
+        for slot, level in zip(slots, levels, strict=True)
+    )
+
+
+def substitute_kernels(
+    weights: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
+    masks: Sequence[tf.Tensor],
+    slots: Sequence[KernelSlot],
+    index: ActionIndex,
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Replaces the kernels among a model's weights by their mixtures.
+
+    Args:
+        weights: Trainable and other weights of the model.
+        masks: From `soft_masks`.
+        slots: Where the kernels are.
+        index: The actions.
+
+    Returns:
         Trainable and other weights for `stateless_call`.
     """
     trainable, others = list(weights[0]), list(weights[1])
-    for slot, level in zip(slots, levels, strict=True):
+    for slot, mask in zip(slots, masks, strict=True):
         target = trainable if slot.trainable else others
-        target[slot.index] = mix_kernel(
-            target[slot.index], probabilities[slot.row], level, index, slot.channel_axis
-        )
+        target[slot.index] = mix_kernel(target[slot.index], mask, index, slot.channel_axis)
     return trainable, others
 
 

@@ -17,11 +17,15 @@ from tf_metacompress.meta.relaxed_model import (
     index_actions,
     kernel_slots,
     levels_of,
+    soft_masks,
     substitute_kernels,
 )
 from tf_metacompress.meta.task_examples import resolve_loss
 from tf_metacompress.ops import relaxed_choice
 from tf_metacompress.tasks import Task
+from tf_metacompress.wrappers import fuse_batch_norms, restore_batch_norms
+
+Weights = tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -122,58 +126,51 @@ class RelaxedLoss:
             Scalar.
         """
         phi, theta = groups
-        weights = (theta, tensors.others)
-        return self.after_training(self.choice(phi, tensors), weights, tensors, x, y)
+        masks = self.masks(self.choice(phi, tensors), tensors)
+        return self.after_training(masks, (theta, tensors.others), x, y)
+
+    def masks(self, probabilities: tf.Tensor, tensors: TaskTensors) -> tuple[tf.Tensor, ...]:
+        """Soft mask of each kernel under a choice, shape (layers, actions); 0 or 1 of a policy."""
+        return soft_masks(probabilities, self.slots, tensors.levels, self.index)
 
     def after_training(
-        self,
-        probabilities: tf.Tensor,
-        weights: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
-        tensors: TaskTensors,
-        x: tf.Tensor,
-        y: tf.Tensor,
+        self, masks: Sequence[tf.Tensor], weights: Weights, x: tf.Tensor, y: tf.Tensor
     ) -> tf.Tensor:
         """Computes the loss under a given choice at all weights of the model, as `evaluate` does.
 
         Args:
-            probabilities: Shape (layers, actions); one-hot rows for a policy.
+            masks: Of the choice, from `masks`.
             weights: The model's trainable and other weights.
-            tensors: The task.
             x: Inputs.
             y: Labels.
 
         Returns:
             Scalar.
         """
-        chosen = substitute_kernels(weights, probabilities, self.slots, tensors.levels, self.index)
-        return self._at(chosen, x, y)
+        return self._at(substitute_kernels(weights, masks, self.slots, self.index), x, y)
 
     def in_training(
-        self,
-        probabilities: tf.Tensor,
-        weights: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
-        tensors: TaskTensors,
-        x: tf.Tensor,
-        y: tf.Tensor,
+        self, masks: Sequence[tf.Tensor], weights: Weights, x: tf.Tensor, y: tf.Tensor
     ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         """Computes the loss under a given choice as `fit` does, on the statistics of the batch.
 
         Its second derivative is not to be trusted: see `check_second_order`.
 
         Args:
-            probabilities: Shape (layers, actions); one-hot rows for a policy.
+            masks: Of the choice, from `masks`.
             weights: The model's trainable and other weights.
-            tensors: The task.
             x: Inputs.
             y: Labels.
 
         Returns:
             Scalar, and what the other weights have become.
         """
-        theta, others = substitute_kernels(
-            weights, probabilities, self.slots, tensors.levels, self.index
-        )
-        predictions, changed = self.model.stateless_call(theta, others, x, training=True)
+        theta, others = substitute_kernels(weights, masks, self.slots, self.index)
+        fused = fuse_batch_norms(self.model)
+        try:
+            predictions, changed = self.model.stateless_call(theta, others, x, training=True)
+        finally:
+            restore_batch_norms(fused)
         changed = list(changed)
         for slot in self.slots:
             if not slot.trainable:
@@ -183,7 +180,7 @@ class RelaxedLoss:
     def at_kernels(
         self,
         kernels: Sequence[tf.Tensor],
-        weights: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
+        weights: Weights,
         x: tf.Tensor,
         y: tf.Tensor,
     ) -> tf.Tensor:
@@ -204,7 +201,7 @@ class RelaxedLoss:
             target[slot.index] = kernel
         return self._at((trainable, others), x, y)
 
-    def _at(self, weights: tuple, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def _at(self, weights: Weights, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         predictions, _ = self.model.stateless_call(*weights, x, training=False)
         return self.loss(y, predictions)
 

@@ -58,13 +58,13 @@ class TrialState:
     """How far the short fine-tuning under one choice has come.
 
     Attributes:
-        one_hot: The choice, shape (layers, actions).
-        adam: The model's trainable weights and the state of their optimizer.
+        masks: Of the choice, one a kernel.
+        adam: All trainable weights of the model in a row, and the state of their optimizer.
         others: The model's other weights.
         num_steps: Steps taken.
     """
 
-    one_hot: tf.Tensor
+    masks: Tensors
     adam: AdamState
     others: Tensors
     num_steps: int = 0
@@ -100,20 +100,26 @@ class Trial:
 
     def _eager_step(
         self,
-        state: tuple[tf.Tensor, AdamState, Tensors],
+        state: tuple[Tensors, AdamState, Tensors],
         x: tf.Tensor,
         y: tf.Tensor,
         rate: tf.Tensor,
     ) -> tuple[AdamState, Tensors]:
-        one_hot, adam, others = state
-        prepared, theta = self.prepared, adam[0]
+        masks, adam, others = state
+        (row,) = adam[0]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(theta)
-            loss, others = prepared.relaxed.in_training(
-                one_hot, (theta, others), prepared.tensors, x, y
-            )
-        gradients = tape.gradient(loss, list(theta), unconnected_gradients="zero")
-        return adam_step(adam, gradients, rate), others
+            tape.watch(row)
+            weights = self._weights(row), others
+            loss, others = self.prepared.relaxed.in_training(masks, weights, x, y)
+        return adam_step(adam, [tape.gradient(loss, row)], rate), others
+
+    def _weights(self, row: tf.Tensor) -> Tensors:
+        """The trainable weights: Adam moves them in a row, by a tenth of the operations."""
+        theta = self.prepared.theta
+        parts = tf.split(row, [weight.shape.num_elements() for weight in theta])
+        return tuple(
+            tf.reshape(part, weight.shape) for part, weight in zip(parts, theta, strict=True)
+        )
 
     def begin(self, choice: np.ndarray) -> TrialState:
         """Starts from the task's model.
@@ -127,7 +133,9 @@ class Trial:
         prepared = self.prepared
         num_actions = len(prepared.problem.table.actions)
         one_hot = tf.one_hot(choice, num_actions, dtype=prepared.theta[0].dtype)
-        return TrialState(one_hot, adam_state(prepared.theta), prepared.tensors.others)
+        masks = prepared.relaxed.masks(one_hot, prepared.tensors)
+        row = tf.concat([tf.reshape(weight, [-1]) for weight in prepared.theta], 0)
+        return TrialState(masks, adam_state([row]), prepared.tensors.others)
 
     def run(self, state: TrialState, num_steps: int) -> TrialState:
         """Takes steps.
@@ -146,19 +154,28 @@ class Trial:
             left = max(1.0 - step / self.num_steps, 0.0)
             rate = tf.constant(_LEARNING_RATE * left, self.prepared.theta[0].dtype)
             batch = tf.gather(x, rows), tf.gather(y, rows)
-            adam, others = self._step((state.one_hot, adam, others), *batch, rate)
+            adam, others = self._step((state.masks, adam, others), *batch, rate)
         return replace(state, adam=adam, others=others, num_steps=state.num_steps + num_steps)
+
+    def weights(self, state: TrialState) -> tuple[Tensors, Tensors]:
+        """Gives the trainable and the other weights that a state has reached.
+
+        The latter are those that evaluating needs: free of what BatchNormalization began with.
+
+        Args:
+            state: From `begin` or `run`.
+
+        Returns:
+            Both, in the order of the model.
+        """
+        start = self.prepared.tensors.others
+        others = without_start(start, state.others, self._momenta, state.num_steps)
+        return self._weights(state.adam[0][0]), others
 
     def loss(self, state: TrialState) -> float:
         """Gives the loss left on the query set; eagerly, as it is asked for but a few times."""
-        prepared = self.prepared
-        start = prepared.tensors.others
-        others = without_start(start, state.others, self._momenta, state.num_steps)
-        weights = (state.adam[0], others)
-        judged = prepared.relaxed.after_training(
-            state.one_hot, weights, prepared.tensors, *self._query
-        )
-        return float(judged)
+        weights = self.weights(state)
+        return float(self.prepared.relaxed.after_training(state.masks, weights, *self._query))
 
 
 def _unlike(choices: Mapping[str, np.ndarray]) -> dict[str, str]:
