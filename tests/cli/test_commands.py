@@ -132,6 +132,18 @@ def test_export_takes_a_policy_in_mode_mixed(capsys, files, tmp_path):
     assert (done.code, "--mode=mixed and --policy" in done.err) == (2, True), done.err
 
 
+def test_export_writes_a_smaller_file_on_demand(capsys, files, tmp_path):
+    words = ["export", files / "small.keras", "--mode=int8", f"--data={files / 'data.npz'}"]
+    sizes = {}
+    for name, flags in (("full", []), ("slim", ["--slim", "--packed=none"])):
+        done = run(capsys, *words, *flags, f"--out={tmp_path / name}.tflite", "--json")
+        assert done.code == 0, done.err
+        sizes[name] = json.loads(done.out)["sizes"]["file_bytes"]
+    assert sizes["slim"] < sizes["full"]
+    done = run(capsys, "export", files / "small.keras", "--packed=all")
+    assert (done.code, "--packed goes with --mode=int8" in done.err) == (2, True), done.err
+
+
 def test_export_scores_compares_layers_and_writes_what_the_file_is(capsys, files, tmp_path):
     path = tmp_path / "told.tflite"
     (tmp_path / "labels.txt").write_text("low\nmiddle\nhigh\n")
