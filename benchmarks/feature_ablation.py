@@ -11,6 +11,7 @@ family by what it has learned from the others. Intervals: bootstrap over archite
 """
 
 import argparse
+import hashlib
 import json
 import os
 from collections import defaultdict
@@ -43,14 +44,41 @@ def _arguments():
     return parser.parse_args()
 
 
+def measured_last(zoo):
+    """Outcome files of the measuring that was done last, for the models as they are now, by record.
+
+    A folder keeps those of other numbers of tasks and policies, other features, longer trials, and
+    of models that were trained anew.
+    """
+    current = {}
+    for record in sorted(zoo.glob("train-*.json")):
+        digest = hashlib.sha256(record.with_suffix(".keras").read_bytes()).hexdigest()[:12]
+        current[f"{record.stem}-*-{digest}.npz"] = record
+    files = {
+        file: record
+        for pattern, record in current.items()
+        for file in (zoo / "outcomes").glob(pattern)
+    }
+    if not files:
+        raise SystemExit(f"{zoo} has no outcomes of its models: run tf-metacompress meta-train.")
+    by_numbers = defaultdict(list)
+    for file in files:
+        by_numbers[file.stem.split("-")[-2]].append(file)
+    last = max(by_numbers, key=lambda numbers: max(f.stat().st_mtime for f in by_numbers[numbers]))
+    left_out = sum(1 for _ in (zoo / "outcomes").glob("*.npz")) - len(by_numbers[last])
+    if left_out:
+        print(
+            f"{left_out} files of outcomes measured otherwise are left out; read: {last}, which "
+            "is tasks x policies x features x steps."
+        )
+    return {file: files[file] for file in sorted(by_numbers[last])}
+
+
 def read_outcomes(zoo):
     """Outcomes of tasks in which one policy was better than another, by family and architecture."""
     found = defaultdict(list)
-    for path in sorted((zoo / "outcomes").glob("*.npz")):
-        records = [r for r in zoo.glob("train-*.json") if path.name.startswith(f"{r.stem}-")]
-        if not records:
-            raise SystemExit(f"{zoo} has no record of the model of {path.name}.")
-        entry = json.loads(records[0].read_text("utf-8"))["entry"]
+    for path, record in measured_last(zoo).items():
+        entry = json.loads(record.read_text("utf-8"))["entry"]
         name = f"{entry['family']} {entry['architecture']}"
         found[name] += [each for each in load_outcomes(path) if each.informative]
     if len(found) < _FOLDS:

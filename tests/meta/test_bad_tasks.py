@@ -1,18 +1,21 @@
 """Models, budgets, devices and data that nothing can be made of; and what is at the edge."""
 
+import re
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.meta.problems import budget_between, extremes, table_for
+from tests.random_architectures import random_architecture
 from tests.small_models import conv_net, dense_net, randomize
-from tf_metacompress.anatomy import describe
+from tf_metacompress.anatomy import compressible_layers, describe, kernel_arrays
 from tf_metacompress.errors import (
+    ArgumentTypeError,
     InfeasibleBudgetError,
     InvalidArgumentError,
     NonFiniteLossError,
@@ -22,7 +25,14 @@ from tf_metacompress.meta import InnerLoop, MetaCompressor, MetaState
 from tf_metacompress.meta.adaptation import descend_on_support
 from tf_metacompress.meta.outer_loop import meta_step
 from tf_metacompress.meta.outer_optimizer import OuterOptimizer
-from tf_metacompress.policy import Budget, DeviceProfile, action_grid, fitting_sparsity
+from tf_metacompress.policy import (
+    Budget,
+    DeviceProfile,
+    action_grid,
+    cost_table,
+    fitting_sparsity,
+)
+from tf_metacompress.policy import device as find_device
 from tf_metacompress.tasks import Task
 
 layers = keras.layers
@@ -74,6 +84,23 @@ def test_a_budget_below_the_floor_says_the_floor():
     with pytest.raises(InfeasibleBudgetError, match="smallest size_bytes") as raised:
         compressor.propose(model, Budget(size_bytes=0.99 * least))
     assert raised.value.smallest["size_bytes"] == pytest.approx(least)
+    message = str(raised.value)
+    told = re.search(r"Allow at least ([\d,]+)\..*size_ratio=([\d.]+)\.", message).groups()
+    amount, share = (float(word.replace(",", "")) for word in told)
+    for budget in (Budget(size_bytes=amount), Budget(size_ratio=share)):
+        compressor.propose(model, budget)
+
+
+def test_multiply_accumulates_that_no_zero_saves_are_told():
+    model, pays = randomize(dense_net()), {"macs": True}
+    compressor, budget = MetaCompressor(**FEW), Budget(macs_ratio=0.5)
+    with pytest.raises(InfeasibleBudgetError, match=r"macs_ratio=1\. Zeros save no multiply"):
+        compressor.propose(model, budget)
+    device = DeviceProfile(name="skips", weight_bits={"*": (4, 8)}, sparsity_pays=pays)
+    compressor.propose(model, budget, device)
+    with pytest.raises(InfeasibleBudgetError) as raised:
+        compressor.propose(model, Budget(macs_ratio=0.01), device)
+    assert "Zeros save" not in str(raised.value)
 
 
 @pytest.mark.parametrize("shape", [(24, 11), (24, 12, 1), (24,)])
@@ -81,6 +108,41 @@ def test_support_of_another_shape_is_refused(shape):
     compressor = MetaCompressor(**FEW)
     with pytest.raises(InvalidArgumentError, match=r"inputs=\(24.*model_takes=\(None, 12\)"):
         compressor.adapt(task_of(dense_net(), np.zeros(shape, "float32")))
+
+
+def two_ended(inputs, outputs):
+    given = [keras.Input((12,)) for _ in range(inputs)]
+    joined = layers.Add()(given) if inputs > 1 else given[0]
+    hidden = layers.Dense(40)(joined)
+    return keras.Model(given, [layers.Dense(3)(hidden) for _ in range(outputs)])
+
+
+@pytest.mark.parametrize("ends", [(2, 1), (1, 2)])
+def test_examples_for_several_inputs_or_outputs_are_refused(ends):
+    model, compressor = randomize(two_ended(*ends)), MetaCompressor(**FEW)
+    task = task_of(model)
+    message = rf"one input and one output.*inputs={ends[0]}, outputs={ends[1]}"
+    with pytest.raises(InvalidArgumentError, match=message):
+        compressor.adapt(task)
+    with pytest.raises(InvalidArgumentError, match=message):
+        compressor.propose(model, task.budget, support=task.support)
+    assert compressor.propose(model, task.budget).rules
+
+
+def test_a_loss_that_keras_does_not_know_is_refused():
+    with pytest.raises(InvalidArgumentError, match=r"name that Keras knows.*loss='crossentropi'"):
+        MetaCompressor(**FEW).adapt(task_of(dense_net(), loss="crossentropi"))
+
+
+def test_one_example_cannot_be_tried_and_judged_on():
+    x = np.zeros((1, 12), "float32")
+    with pytest.raises(InvalidArgumentError, match=r"two support examples.*support_examples=1"):
+        MetaCompressor(**FEW).adapt(task_of(dense_net(), x))
+
+
+def test_a_model_in_the_place_of_a_task_is_refused():
+    with pytest.raises(ArgumentTypeError, match="`task` must be a Task"):
+        MetaCompressor(**FEW).adapt(dense_net())
 
 
 def no_number(y, predictions):
@@ -161,3 +223,63 @@ def test_a_proposal_is_never_outside_the_budget(features, widths, scales, share,
         assert table.mask[row, same].all()
         spent += table.cost[row, same, 0].min()
     assert spent <= budget.size_bytes * (1 + 1e-9)
+
+
+EVERYTHING_PAYS = DeviceProfile(
+    name="skips-zeros",
+    weight_bits={"*": (4, 8), "DepthwiseConv2D": (8,)},
+    sparsity_pays={"size_bytes": True, "flash_bytes": True, "macs": True},
+)
+
+
+def spent_by(policy, model, table):
+    """What a policy costs in each resource, by the cheapest action that is carried out alike."""
+    infos = compressible_layers(model)
+    spent = table.fixed.copy()
+    for row, (info, plan) in enumerate(zip(infos, policy.resolve(infos), strict=True)):
+        same = [
+            index
+            for index, action in enumerate(table.actions)
+            if table.mask[row, index]
+            and action.weight_bits == plan.weight_bits
+            and fitting_sparsity(info, action.sparsity) == plan.sparsity
+        ]
+        assert same, f"{info.name}: {plan} is no action of the device"
+        spent += table.cost[row, same].min(axis=0)
+    return spent
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(st.data())
+def test_a_proposal_is_never_outside_one_of_several_budgets(data):
+    model = random_architecture(data.draw)
+    device = data.draw(st.sampled_from(["android-arm64", "cortex-m", EVERYTHING_PAYS]))
+    kernels, infos = kernel_arrays(model), describe(model)
+    resources = ("size_bytes", "flash_bytes", "macs")
+    given_to = {"device": find_device(device), "actions": FEW_ACTIONS, "resources": resources}
+    table = cost_table(infos, kernels, **given_to)
+    cost, mask = table.cost, table.mask[:, :, None]
+    least = np.where(mask, cost, np.inf).min(axis=1).sum(axis=0) + table.fixed
+    most = np.where(mask, cost, -np.inf).max(axis=1).sum(axis=0) + table.fixed
+    shares = np.array([data.draw(st.floats(0.0, 1.2)) for _ in resources])
+    limits = np.ceil(least + shares * (most - least))
+    budget = Budget(
+        size_bytes=limits[0],
+        flash_bytes=limits[1],
+        macs_ratio=min(limits[2] / table.reference["macs"], 1.0),
+    )
+    compressor = MetaCompressor(**FEW)
+    generator = np.random.default_rng(data.draw(st.integers(0, 100)))
+    compressor.phi = tuple(w + generator.normal(0, 2, w.shape) for w in compressor.phi)
+    try:
+        policy = compressor.propose(model, budget, device)
+    except InfeasibleBudgetError:
+        assert (shares < 1.0).any()  # what each allows alone need not be found together
+        return
+    assert (spent_by(policy, model, table) <= limits * (1 + 1e-9)).all()
