@@ -66,13 +66,17 @@ class LayerStack:
         if relu:
             self.add(layers.ReLU)
 
+    def join(self, shortcut: Any) -> None:
+        """Adds an earlier tensor to what came last, and a ReLU."""
+        self.merge(layers.Add, shortcut)
+        self.add(layers.ReLU)
+
     def residual(self, filters: int) -> None:
         """Adds a residual block of two convolutions that keeps the shape."""
         shortcut = self.x
         self.conv_bn(filters, 3)
         self.conv_bn(filters, 3, relu=False)
-        self.merge(layers.Add, shortcut)
-        self.add(layers.ReLU)
+        self.join(shortcut)
 
     def classifier(self, num_classes: int, units: int = 0) -> keras.Model:
         """Closes with the mean over places, a hidden dense layer if wanted, and the head.

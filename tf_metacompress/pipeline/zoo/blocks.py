@@ -1,5 +1,7 @@
 """What the families are made of: each function draws a structure and fills a stack at a width."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -83,13 +85,19 @@ def residual(
 
 def _projected(stack: LayerStack, filters: int) -> None:
     """A residual block whose shortcut is a strided 1×1 convolution."""
-    strides, entry = _strides(stack, 2), stack.x
-    stack.conv_bn(filters, 1, strides, relu=False)
-    shortcut, stack.x = stack.x, entry
+    strides = _strides(stack, 2)
+    shortcut = _projection(stack, filters, strides)
     stack.conv_bn(filters, 3, strides)
     stack.conv_bn(filters, 3, relu=False)
-    stack.merge(layers.Add, shortcut)
-    stack.add(layers.ReLU)
+    stack.join(shortcut)
+
+
+def _projection(stack: LayerStack, filters: int, strides: int) -> Any:
+    """What came last after a 1×1 convolution; the stack goes on from before it."""
+    entry = stack.x
+    stack.conv_bn(filters, 1, strides, relu=False)
+    shortcut, stack.x = stack.x, entry
+    return shortcut
 
 
 def separable(
@@ -151,8 +159,7 @@ def squeeze_excite(
             stack.conv_bn(filters, 3, relu=False)
         _excite(stack, share)
         if kind == "residual":
-            stack.merge(layers.Add, entry)
-            stack.add(layers.ReLU)
+            stack.join(entry)
     return _close(stack, width, generator, num_classes)
 
 
@@ -188,8 +195,7 @@ def conv1d(stack: LayerStack, width: float, generator: Generator, num_classes: i
         if joins:
             shortcut = stack.x
             stack.conv1d_bn(filters, 3, relu=False)
-            stack.merge(layers.Add, shortcut)
-            stack.add(layers.ReLU)
+            stack.join(shortcut)
     return _close(stack, width, generator, num_classes)
 
 
@@ -209,15 +215,12 @@ def bottleneck(
 
 
 def _narrowed(stack: LayerStack, filters: int, share: float, strides: int) -> None:
-    entry = stack.x
-    if strides > 1 or stack.channels != filters:
-        stack.conv_bn(filters, 1, strides, relu=False)
-    shortcut, stack.x = stack.x, entry
+    keeps_shape = strides == 1 and stack.channels == filters
+    shortcut = stack.x if keeps_shape else _projection(stack, filters, strides)
     stack.conv_bn(_units(filters, share), 1)
     stack.conv_bn(_units(filters, share), 3, strides)
     stack.conv_bn(filters, 1, relu=False)
-    stack.merge(layers.Add, shortcut)
-    stack.add(layers.ReLU)
+    stack.join(shortcut)
 
 
 def branched(
