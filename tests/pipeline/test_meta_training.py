@@ -101,6 +101,7 @@ def test_models_that_share_an_architecture_are_held_out_together():
         ({"num_models": 1}, "num_models"),
         ({"meta_steps": -1}, "meta_steps"),
         ({"policies_per_task": -1}, "policies_per_task"),
+        ({"policies_per_task": 2}, "policies_per_task.*at least 3"),
         ({"meta_lr": 0.0}, "meta_lr"),
         ({"num_workers": 0}, "num_workers"),
         ({"backend": "threads"}, "backend"),
@@ -161,3 +162,10 @@ def test_a_run_from_zoo_to_card_and_on(tmp_path, monkeypatch):
     whole = run(tmp_path / "whole", 2, [])
     for a, b in zip(trained.phi, whole.phi, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_meta_steps_without_any_task_are_refused(tmp_path):
+    zoo = SimpleNamespace(tasks_of=lambda entry, count: [])
+    given = (MetaTrainSettings(meta_steps=1), True)
+    with pytest.raises(InvalidArgumentError, match="a choice under a budget"):
+        meta_training._run_of(zoo, tmp_path, compressor(), ([entry(0, 0)], []), *given)

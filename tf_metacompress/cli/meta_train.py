@@ -17,7 +17,7 @@ _NUMBERS = {
     "policies_per_task": (
         "policies_per_task",
         0,
-        "Measured policies a task; 0 for none.",
+        "Measured policies a task, 3 or more; 0 for none.",
     ),
     "meta_steps": ("meta_steps", 0, "Meta-steps of Φ after that; 0 for none."),
     "train_steps": ("train_steps", 1, "Most steps of training of a model."),

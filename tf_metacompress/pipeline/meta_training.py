@@ -47,7 +47,7 @@ class MetaTrainSettings:
         tasks_per_model: Tasks made of each model.
         models_per_architecture: Models that share an architecture, and so a compiled step.
         policies_per_task: Policies whose outcomes are measured for each task before the first
-            meta-step, for Φ to be fitted to; 0 for none.
+            meta-step, for Φ to be fitted to, 3 or more; 0 for none.
         regression_steps: Steps that fit Φ to them.
         checkpoint_every: Meta-steps between two saved states.
         validate_every: Meta-steps between two looks at the models held out.
@@ -87,6 +87,17 @@ class MetaTrainSettings:
         check_positive("meta_lr", self.meta_lr)
         check_int("seed", self.seed, minimum=0)
         check_backend(self.backend)
+        if self.policies_per_task:
+            self.measuring()
+
+    def measuring(self) -> Measuring:
+        """Which outcomes are measured; an error now rather than when the zoo is trained."""
+        return Measuring(
+            tasks_per_model=self.tasks_per_model,
+            policies_per_task=self.policies_per_task,
+            num_workers=self.num_workers,
+            backend=self.backend,
+        )
 
 
 def check_sources(sources: Mapping[str, Dataset]) -> None:
@@ -214,13 +225,7 @@ def _fitted(
     if not settings.policies_per_task:
         return compressor
     announce(f"outcomes … {settings.policies_per_task} policies a task, {len(entries)} models")
-    measuring = Measuring(
-        tasks_per_model=settings.tasks_per_model,
-        policies_per_task=settings.policies_per_task,
-        num_workers=settings.num_workers,
-        backend=settings.backend,
-    )
-    outcomes = measure_zoo(zoo, entries, measuring, quiet=quiet)
+    outcomes = measure_zoo(zoo, entries, settings.measuring(), quiet=quiet)
     useful = sum(each.informative for each in outcomes)
     announce(f"outcomes: of {len(outcomes)} tasks, {useful} with a better and a worse policy")
     if not useful:
@@ -242,6 +247,12 @@ def _run_of(
     """The run of meta-steps over the models to learn from, validated on those held out."""
     to_learn, held_out = entries
     tasks = _tasks_of(zoo, to_learn, settings.tasks_per_model, quiet) if settings.meta_steps else []
+    if settings.meta_steps and not tasks:
+        raise invalid(
+            "No model of the zoo leaves a choice under a budget to learn from.",
+            "Take more models.",
+            models=len(to_learn),
+        )
     outer = Outer(
         meta_batch_size=settings.meta_batch_size, meta_lr=settings.meta_lr, seed=settings.seed
     )
