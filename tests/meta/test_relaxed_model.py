@@ -14,18 +14,17 @@ from tf_metacompress import compress
 from tf_metacompress.compression import copy_model
 from tf_metacompress.meta import MetaCompressor
 from tf_metacompress.meta.inner_loop import InnerLoop
+from tf_metacompress.meta.kernel_row import KernelRow, KernelSlot, kernel_slots
 from tf_metacompress.meta.learner import TaskCompiler
 from tf_metacompress.meta.problem import DEFAULT_ACTIONS, make_problem
 from tf_metacompress.meta.relaxed_model import (
     index_actions,
-    kernel_slots,
-    mix_kernel,
-    soft_mask,
+    mask_places,
+    mix_kernels,
     soft_masks,
-    substitute_kernels,
     weight_levels,
 )
-from tf_metacompress.meta.task_loss import task_tensors
+from tf_metacompress.meta.task_loss import RelaxedLoss, task_tensors
 from tf_metacompress.policy import Action, Budget, LayerPlan, Policy, action_grid
 from tf_metacompress.tasks import Task
 
@@ -38,9 +37,23 @@ INDEX = index_actions(ACTIONS)
 
 
 def mixed(kernel, probabilities, gain=1.0):
-    levels = tf.constant(weight_levels(kernel * gain, INDEX))
-    mask = soft_mask(tf.constant(probabilities), levels, INDEX)
-    return mix_kernel(tf.constant(kernel), mask, INDEX, (3,)).numpy()
+    return relaxed(tf.constant(kernel), tf.constant(probabilities), gain).numpy()
+
+
+def relaxed(kernel, probabilities, gain):
+    """Relaxes a kernel that stands behind another one, which keeps a choice of its own."""
+    slots = [
+        KernelSlot(row=0, index=1, trainable=True, channel_axis=(1,), shape=(4, 6)),
+        KernelSlot(row=1, index=0, trainable=True, channel_axis=(3,), shape=tuple(kernel.shape)),
+    ]
+    row, other = KernelRow(slots), np.linspace(-3, 3, 24, dtype="float32").reshape(4, 6)
+    deployed = [other, kernel.numpy() * gain]
+    places = tf.constant(mask_places(deployed, row.layer_of.numpy(), INDEX))
+    masks = soft_masks(tf.stack([tf.one_hot(3, len(ACTIONS)), probabilities]), places, INDEX)
+    weights = [kernel, tf.constant(other)], []
+    kept, found = row.split(mix_kernels(row.join(weights), masks, INDEX, row))
+    np.testing.assert_allclose(kept, numpy_compressed(other, 0.0, 8, (1,)), rtol=1e-6)
+    return found
 
 
 def hard(kernel, action, gain=1.0):
@@ -104,14 +117,13 @@ def test_the_relaxed_model_at_a_sure_choice_is_the_student(make):
     problem = make_problem(model, budget_between(model, 0.3, DEFAULT_ACTIONS))
     choice = problem.allocate(problem.prior).choice
     index = index_actions(problem.table.actions)
-    tensors = task_tensors(model, problem, index)
+    row = KernelRow(kernel_slots(model, problem.infos))
+    loss = RelaxedLoss(model, row, index, lambda _, predictions: predictions, 0.05)
+    tensors = task_tensors(model, problem, loss)
     theta = [tf.convert_to_tensor(v) for v in model.trainable_variables]
-    sure = tf.one_hot(choice, len(problem.table.actions))
-    slots = kernel_slots(model, problem.infos)
-    masks = soft_masks(sure, slots, tensors.levels, index)
-    weights = substitute_kernels((theta, tensors.others), masks, slots, index)
+    masks = loss.masks(tf.one_hot(choice, len(problem.table.actions)), tensors)
     x, _ = images(6)
-    got, _ = model.stateless_call(*weights, x, training=False)
+    got = loss.after_training(masks, (theta, tensors.others), x, None)
     actions = [problem.table.actions[i] for i in choice]
     plans = [
         LayerPlan(i.name, sparsity=a.sparsity, weight_bits=a.weight_bits, activation_bits=32)
@@ -148,14 +160,12 @@ ACTIONS_OF_ONE_WIDTH = action_grid((0.0, 0.3, 0.6, 0.9), (8,))
 
 def test_gradients_reach_kernel_and_choice_twice():
     kernel, gain = kernel_and_gain(0)
-    levels = tf.constant(weight_levels(kernel * gain, INDEX))
     x, p = tf.constant(kernel), tf.fill([len(ACTIONS)], 1.0 / len(ACTIONS))
     with tf.GradientTape() as outer:
         outer.watch([x, p])
         with tf.GradientTape() as inner:
             inner.watch([x, p])
-            mask = soft_mask(p, levels, INDEX)
-            y = tf.reduce_sum(mix_kernel(x, mask, INDEX, (3,)) ** 3)
+            y = tf.reduce_sum(relaxed(x, p, gain) ** 3)
         first = [tf.convert_to_tensor(g) for g in inner.gradient(y, [x, p])]
         total = tf.reduce_sum(first[0]) + tf.reduce_sum(first[1])
     second = [tf.convert_to_tensor(g) for g in outer.gradient(total, [x, p])]

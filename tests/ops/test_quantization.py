@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tf_metacompress.errors import InvalidArgumentError
 from tf_metacompress.ops import (
     fake_quantize_affine,
+    fake_quantize_groups,
     fake_quantize_symmetric,
     fake_quantize_weights,
     folding_gain,
@@ -241,3 +242,21 @@ def test_folding_and_the_per_channel_grid_commute(bits, seed):
     before, _ = quantize_symmetric(tf.constant(kernel), bits, (3,))
     after, _ = quantize_symmetric(tf.constant(kernel * gain), bits, (3,))
     np.testing.assert_array_equal(after, before * np.sign(gain))
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16, 32])
+def test_channels_in_a_row_are_rounded_as_those_of_a_kernel(bits):
+    group_of = tf.constant(np.broadcast_to(np.arange(KERNEL.shape[3]), KERNEL.shape).ravel())
+    expected = gradients(lambda x: fake_quantize_weights(x, bits, (3,)), KERNEL)
+    found = gradients(
+        lambda x: fake_quantize_groups(x, bits, group_of, KERNEL.shape[3]), KERNEL.ravel()
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(ours).ravel(), np.asarray(theirs).ravel())
+
+
+def test_a_group_of_zeros_stays_zero_and_bits_are_checked():
+    zeros, group_of = tf.zeros([3]), tf.zeros([3], tf.int32)
+    assert not fake_quantize_groups(zeros, 8, group_of, 1).numpy().any()
+    with pytest.raises(InvalidArgumentError, match="weight_bits=1"):
+        fake_quantize_groups(zeros, 1, group_of, 1)

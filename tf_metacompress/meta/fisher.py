@@ -4,8 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_metacompress.errors import invalid
+from tf_metacompress.meta.kernel_row import Weights
 from tf_metacompress.meta.problem import Problem
-from tf_metacompress.meta.task_loss import RelaxedLoss, Weights
+from tf_metacompress.meta.task_loss import RelaxedLoss
 from tf_metacompress.ops import fake_quantize_weights
 
 _NUM_BATCHES = 8
@@ -38,12 +39,12 @@ def fisher_damage(
         InvalidArgumentError: When the loss is not finite on the data.
     """
     fisher = _fisher(relaxed, weights, x, y)
-    kernels = [_kernel(weights, slot) for slot in relaxed.slots]
+    kernels = relaxed.row.kernels(weights)
     actions = problem.table.actions
     damage, total, place = np.zeros((len(problem.infos), len(actions))), 0.0, 0
     for row, info in enumerate(problem.infos):
         for folded in problem.kernels[info.name]:
-            slot, kernel, curvature = relaxed.slots[place], kernels[place], fisher[place]
+            slot, kernel, curvature = relaxed.row.slots[place], kernels[place], fisher[place]
             order = np.argsort(np.abs(folded), axis=None, kind="stable")
             mass = 0.5 * curvature * np.square(kernel.numpy(), dtype=np.float64)
             total += mass.sum()
@@ -68,13 +69,9 @@ def _lost(
     return removed[count] + spared[-1] - spared[count]
 
 
-def _kernel(weights: Weights, slot: object) -> tf.Tensor:
-    return tf.convert_to_tensor(weights[not slot.trainable][slot.index])
-
-
 def _fisher(relaxed: RelaxedLoss, weights: Weights, x: tf.Tensor, y: tf.Tensor) -> list[np.ndarray]:
     """Mean squared gradient of each kernel over the batches."""
-    kernels = [_kernel(weights, slot) for slot in relaxed.slots]
+    kernels = relaxed.row.kernels(weights)
     squares = [np.zeros(kernel.shape) for kernel in kernels]
     size = max(1, min(_BATCH_SIZE, len(x) // _NUM_BATCHES))
     num_batches = min(_NUM_BATCHES, len(x))

@@ -170,14 +170,14 @@ class TaskCompiler:
             SecondOrderGradientError: When the loop is second order and the model cannot be.
         """
         check_keras_model(task.model)
-        check_examples(task)
+        loss = check_examples(task)
         check_budget(task.budget)
         reading = self._read(task.model)
         problem = problem_of(reading, task.budget, task.device, self.actions, task.latency)
         problem.allocate(problem.prior)  # an error now rather than after learning from it
         if not self.loop.first_order:
             check_second_order(task.model)
-        relaxed = relaxed_loss(task, problem, self.temperature)
+        relaxed = relaxed_loss(task.model, problem, loss, self.temperature)
         key = _architecture(task)
         if key not in self._steps:
             self._steps[key] = compile_step(self.loop, relaxed)
@@ -186,7 +186,7 @@ class TaskCompiler:
         prepared = PreparedTask(
             task=task,
             problem=problem,
-            tensors=task_tensors(task.model, problem, relaxed.index, dtype),
+            tensors=task_tensors(task.model, problem, relaxed, dtype),
             theta=theta,
             relaxed=relaxed,
             step=self._steps[key],

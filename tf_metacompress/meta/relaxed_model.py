@@ -1,58 +1,14 @@
 """The model with relaxed kernels: every layer a mixture of its actions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_metacompress.anatomy import kind_of
-from tf_metacompress.layer_tree import leaf_layers, weight_of
-from tf_metacompress.ops import fake_quantize_weights
-from tf_metacompress.policy import Action, LayerInfo
-
-
-@dataclass(frozen=True, kw_only=True)
-class KernelSlot:
-    """Where one kernel of one layer stands among a model's variables.
-
-    Attributes:
-        row: Index of the layer among the compressible ones.
-        index: Index of the variable; within the trainable ones, or the others.
-        trainable: Which of the two lists `index` counts in.
-        channel_axis: Axes of the kernel's output channels.
-    """
-
-    row: int
-    index: int
-    trainable: bool
-    channel_axis: tuple[int, ...]
-
-
-def kernel_slots(model: keras.Model, infos: Sequence[LayerInfo]) -> tuple[KernelSlot, ...]:
-    """Locates the kernels of the compressible layers among a model's variables.
-
-    Args:
-        model: A built Keras 3 model.
-        infos: Its compressible layers.
-
-    Returns:
-        One slot a kernel, layer by layer.
-    """
-    trainable = {id(variable): i for i, variable in enumerate(model.trainable_variables)}
-    others = {id(variable): i for i, variable in enumerate(model.non_trainable_variables)}
-    layers = leaf_layers(model)
-    slots = []
-    for row, info in enumerate(infos):
-        for name, axis in kind_of(layers[info.name]).kernels.items():
-            key = id(weight_of(layers[info.name], name))
-            is_trainable = key in trainable
-            index = trainable[key] if is_trainable else others[key]
-            slots.append(
-                KernelSlot(row=row, index=index, trainable=is_trainable, channel_axis=axis)
-            )
-    return tuple(slots)
+from tf_metacompress.meta.kernel_row import KernelRow
+from tf_metacompress.ops import fake_quantize_groups
+from tf_metacompress.policy import Action
 
 
 @dataclass(frozen=True)
@@ -118,96 +74,63 @@ def weight_levels(folded_kernel: np.ndarray, index: ActionIndex) -> np.ndarray:
     return np.stack(levels).astype(np.int32).reshape((-1, *folded_kernel.shape))
 
 
-def soft_mask(probabilities: tf.Tensor, levels: tf.Tensor, index: ActionIndex) -> tf.Tensor:
-    """Share of the choice that keeps each weight, for each of the bits.
+def mask_places(
+    folded_kernels: Sequence[np.ndarray], layer_of: np.ndarray, index: ActionIndex
+) -> np.ndarray:
+    """Finds, for each weight of a row of kernels, the place of its share in a table of shares.
 
     Args:
-        probabilities: Choice of one layer, shape (actions,).
-        levels: From `weight_levels`.
+        folded_kernels: Kernels whose magnitudes decide, in the order of the row.
+        layer_of: Row of the layer that each weight belongs to, shape (weights,).
         index: The actions.
 
     Returns:
-        Shape (bits, *kernel shape), 0 to 1; of a sure choice the mask itself, in the row of its
-        bits.
+        Int32 array (bits, weights), for `soft_masks`.
     """
-    rows = []
+    levels = [
+        weight_levels(kernel, index).reshape(len(index.bits), -1) for kernel in folded_kernels
+    ]
+    places, start = np.concatenate(levels, axis=1) + 1, 0
     for row, order in enumerate(index.order):
-        # A weight at level v is kept by the actions 0..v, so its share is their summed probability.
-        share = tf.cumsum(tf.gather(probabilities, list(order)))
-        share = tf.concat([tf.zeros([1], share.dtype), share], 0)
-        rows.append(tf.gather(share, levels[row] + 1))
-    return tf.stack(rows)
+        width = len(order) + 1
+        places[row] += start + layer_of * width
+        start += width * (int(layer_of.max()) + 1)
+    return places.astype(np.int32)
 
 
-def mix_kernel(
-    kernel: tf.Tensor, mask: tf.Tensor, index: ActionIndex, channel_axis: Sequence[int]
-) -> tf.Tensor:
-    """Mixes all compressed forms of a kernel: Σ_a p_a · C_a(W).
-
-    Args:
-        kernel: The weights.
-        mask: From `soft_mask`.
-        index: The actions.
-        channel_axis: Axes of the kernel's output channels.
-
-    Returns:
-        Kernel of the same shape, differentiable twice in `kernel` and `mask`.
-    """
-    mixed = tf.zeros_like(kernel)
-    for row, bits in enumerate(index.bits):
-        mixed += mask[row] * fake_quantize_weights(kernel, bits, channel_axis)
-    return mixed
-
-
-def soft_masks(
-    probabilities: tf.Tensor,
-    slots: Sequence[KernelSlot],
-    levels: Sequence[tf.Tensor],
-    index: ActionIndex,
-) -> tuple[tf.Tensor, ...]:
-    """Gives the soft mask of every kernel.
+def soft_masks(probabilities: tf.Tensor, places: tf.Tensor, index: ActionIndex) -> tf.Tensor:
+    """Share of a choice that keeps each weight, for each of the bits.
 
     Args:
         probabilities: Relaxed choice, shape (layers, actions).
-        slots: Where the kernels are.
-        levels: Levels of each kernel, in the order of `slots`.
+        places: From `mask_places`.
         index: The actions.
 
     Returns:
-        One a kernel, in the order of `slots`.
+        Shape (bits, weights), 0 to 1; of a sure choice the mask itself, in the row of its bits.
     """
-    return tuple(
-        soft_mask(probabilities[slot.row], level, index)
-        for slot, level in zip(slots, levels, strict=True)
-    )
+    shares = []
+    for order in index.order:
+        # A weight at level v is kept by the actions 0..v, so its share is their summed probability.
+        share = tf.cumsum(tf.gather(probabilities, list(order), axis=1), axis=1)
+        shares.append(tf.reshape(tf.pad(share, [[0, 0], [1, 0]]), [-1]))
+    return tf.gather(tf.concat(shares, 0), places)
 
 
-def substitute_kernels(
-    weights: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
-    masks: Sequence[tf.Tensor],
-    slots: Sequence[KernelSlot],
-    index: ActionIndex,
-) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Replaces the kernels among a model's weights by their mixtures.
+def mix_kernels(
+    weights: tf.Tensor, masks: tf.Tensor, index: ActionIndex, row: KernelRow
+) -> tf.Tensor:
+    """Mixes all compressed forms of all kernels: Σ_a p_a · C_a(W).
 
     Args:
-        weights: Trainable and other weights of the model.
+        weights: The kernels in a row, shape (weights,).
         masks: From `soft_masks`.
-        slots: Where the kernels are.
         index: The actions.
+        row: How the kernels are laid out.
 
     Returns:
-        Trainable and other weights for `stateless_call`.
+        Shape (weights,), differentiable twice in `weights` and `masks`.
     """
-    trainable, others = list(weights[0]), list(weights[1])
-    for slot, mask in zip(slots, masks, strict=True):
-        target = trainable if slot.trainable else others
-        target[slot.index] = mix_kernel(target[slot.index], mask, index, slot.channel_axis)
-    return trainable, others
-
-
-def levels_of(
-    kernels: Mapping[str, tuple[np.ndarray, ...]], infos: Sequence[LayerInfo], index: ActionIndex
-) -> list[np.ndarray]:
-    """Computes the levels of every kernel, in the order of `kernel_slots`."""
-    return [weight_levels(kernel, index) for info in infos for kernel in kernels[info.name]]
+    groups = row.channel_of, row.num_channels
+    forms = [fake_quantize_groups(weights, bits, *groups) for bits in index.bits]
+    return tf.add_n([masks[i] * form for i, form in enumerate(forms)])

@@ -77,11 +77,14 @@ def check_task(task: Any) -> None:
         )
 
 
-def check_examples(task: Task) -> None:
+def check_examples(task: Task) -> Callable[[Any, Any], tf.Tensor]:
     """Raises unless examples, model and loss of a task fit each other; asked before any work.
 
     Args:
         task: A task.
+
+    Returns:
+        The loss, from `resolve_loss`.
 
     Raises:
         InvalidArgumentError: Naming both sides.
@@ -89,7 +92,7 @@ def check_examples(task: Task) -> None:
     _check_ends(task)
     _check_inputs(task)
     _check_labels(task)
-    resolve_loss(task)
+    return resolve_loss(task)
 
 
 def _check_ends(task: Task) -> None:

@@ -10,22 +10,17 @@ import tensorflow as tf
 
 from tf_metacompress.meta import damage_network
 from tf_metacompress.meta.inner_loop import Groups
+from tf_metacompress.meta.kernel_row import KernelRow, Weights, kernel_slots
 from tf_metacompress.meta.problem import Problem
 from tf_metacompress.meta.relaxed_model import (
     ActionIndex,
-    KernelSlot,
     index_actions,
-    kernel_slots,
-    levels_of,
+    mask_places,
+    mix_kernels,
     soft_masks,
-    substitute_kernels,
 )
-from tf_metacompress.meta.task_examples import resolve_loss
 from tf_metacompress.ops import relaxed_choice
-from tf_metacompress.tasks import Task
 from tf_metacompress.wrappers import fuse_batch_norms, restore_batch_norms
-
-Weights = tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class TaskTensors:
         prior: Shape (layers, actions).
         cost: Shape (layers, actions), as a share of the room in the budget.
         mask: Boolean, shape (layers, actions).
-        levels: Levels of each kernel.
+        places: Of the share of each weight in its masks, shape (bits, weights).
         others: The model's non-trainable weights.
         head_weights: Say of each head of Φ, shape (heads,), or (1,) for equal ones.
     """
@@ -46,7 +41,7 @@ class TaskTensors:
     prior: tf.Tensor
     cost: tf.Tensor
     mask: tf.Tensor
-    levels: tuple[tf.Tensor, ...]
+    places: tf.Tensor
     others: tuple[tf.Tensor, ...]
     head_weights: tf.Tensor
 
@@ -62,25 +57,26 @@ class TaskTensors:
 
 
 def task_tensors(
-    model: keras.Model, problem: Problem, index: ActionIndex, dtype: str = "float32"
+    model: keras.Model, problem: Problem, relaxed: "RelaxedLoss", dtype: str = "float32"
 ) -> TaskTensors:
     """Turns a problem into tensors.
 
     Args:
         model: The task's model.
         problem: The task read into arrays.
-        index: The actions.
+        relaxed: Relaxed loss of any task on the architecture.
         dtype: Floating dtype of the result.
 
     Returns:
         The tensors.
     """
+    deployed = [kernel for info in problem.infos for kernel in problem.kernels[info.name]]
     return TaskTensors(
         features=tf.constant(problem.features, dtype),
         prior=tf.constant(problem.prior, dtype),
         cost=tf.constant(problem.relaxed_cost(), dtype),
         mask=tf.constant(problem.table.mask),
-        levels=tuple(tf.constant(a) for a in levels_of(problem.kernels, problem.infos, index)),
+        places=tf.constant(mask_places(deployed, relaxed.row.layer_of.numpy(), relaxed.index)),
         others=tuple(tf.convert_to_tensor(v) for v in model.non_trainable_variables),
         head_weights=tf.ones([1], dtype),
     )
@@ -92,14 +88,14 @@ class RelaxedLoss:
 
     Attributes:
         model: Any model of the architecture; only its structure is used.
-        slots: Where its kernels are.
+        row: Where its kernels are.
         index: The actions.
         loss: Maps labels and predictions to a scalar.
         temperature: Softness of the choice.
     """
 
     model: keras.Model
-    slots: tuple[KernelSlot, ...]
+    row: KernelRow
     index: ActionIndex
     loss: Callable[[Any, Any], tf.Tensor]
     temperature: float
@@ -129,12 +125,16 @@ class RelaxedLoss:
         masks = self.masks(self.choice(phi, tensors), tensors)
         return self.after_training(masks, (theta, tensors.others), x, y)
 
-    def masks(self, probabilities: tf.Tensor, tensors: TaskTensors) -> tuple[tf.Tensor, ...]:
-        """Soft mask of each kernel under a choice, shape (layers, actions); 0 or 1 of a policy."""
-        return soft_masks(probabilities, self.slots, tensors.levels, self.index)
+    def masks(self, probabilities: tf.Tensor, tensors: TaskTensors) -> tf.Tensor:
+        """Soft masks of all weights under a choice, shape (layers, actions); 0 or 1 of a policy."""
+        return soft_masks(probabilities, tensors.places, self.index)
+
+    def _mixed(self, masks: tf.Tensor, weights: Weights) -> Weights:
+        mixed = mix_kernels(self.row.join(weights), masks, self.index, self.row)
+        return self.row.replace(weights, self.row.split(mixed))
 
     def after_training(
-        self, masks: Sequence[tf.Tensor], weights: Weights, x: tf.Tensor, y: tf.Tensor
+        self, masks: tf.Tensor, weights: Weights, x: tf.Tensor, y: tf.Tensor
     ) -> tf.Tensor:
         """Computes the loss under a given choice at all weights of the model, as `evaluate` does.
 
@@ -147,10 +147,10 @@ class RelaxedLoss:
         Returns:
             Scalar.
         """
-        return self._at(substitute_kernels(weights, masks, self.slots, self.index), x, y)
+        return self._at(self._mixed(masks, weights), x, y)
 
     def in_training(
-        self, masks: Sequence[tf.Tensor], weights: Weights, x: tf.Tensor, y: tf.Tensor
+        self, masks: tf.Tensor, weights: Weights, x: tf.Tensor, y: tf.Tensor
     ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         """Computes the loss under a given choice as `fit` does, on the statistics of the batch.
 
@@ -165,14 +165,14 @@ class RelaxedLoss:
         Returns:
             Scalar, and what the other weights have become.
         """
-        theta, others = substitute_kernels(weights, masks, self.slots, self.index)
+        theta, others = self._mixed(masks, weights)
         fused = fuse_batch_norms(self.model)
         try:
             predictions, changed = self.model.stateless_call(theta, others, x, training=True)
         finally:
             restore_batch_norms(fused)
         changed = list(changed)
-        for slot in self.slots:
+        for slot in self.row.slots:
             if not slot.trainable:
                 changed[slot.index] = weights[1][slot.index]
         return self.loss(y, predictions), tuple(changed)
@@ -187,7 +187,7 @@ class RelaxedLoss:
         """Computes the loss of the model with given kernels, none of them compressed.
 
         Args:
-            kernels: In the order of `slots`.
+            kernels: In the order of `row.slots`.
             weights: The model's trainable and other weights.
             x: Inputs.
             y: Labels.
@@ -195,32 +195,31 @@ class RelaxedLoss:
         Returns:
             Scalar.
         """
-        trainable, others = map(list, weights)
-        for slot, kernel in zip(self.slots, kernels, strict=True):
-            target = trainable if slot.trainable else others
-            target[slot.index] = kernel
-        return self._at((trainable, others), x, y)
+        return self._at(self.row.replace(weights, kernels), x, y)
 
     def _at(self, weights: Weights, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         predictions, _ = self.model.stateless_call(*weights, x, training=False)
         return self.loss(y, predictions)
 
 
-def relaxed_loss(task: Task, problem: Problem, temperature: float) -> RelaxedLoss:
+def relaxed_loss(
+    model: keras.Model, problem: Problem, loss: Callable[[Any, Any], tf.Tensor], temperature: float
+) -> RelaxedLoss:
     """Builds the relaxed loss of a task.
 
     Args:
-        task: The task.
+        model: The task's model.
         problem: The task read into arrays.
+        loss: Maps labels and predictions to a scalar.
         temperature: Softness of the choice.
 
     Returns:
         The loss.
     """
     return RelaxedLoss(
-        model=task.model,
-        slots=kernel_slots(task.model, problem.infos),
+        model=model,
+        row=KernelRow(kernel_slots(model, problem.infos)),
         index=index_actions(problem.table.actions),
-        loss=resolve_loss(task),
+        loss=loss,
         temperature=temperature,
     )

@@ -58,13 +58,13 @@ class TrialState:
     """How far the short fine-tuning under one choice has come.
 
     Attributes:
-        masks: Of the choice, one a kernel.
+        masks: Of the choice.
         adam: All trainable weights of the model in a row, and the state of their optimizer.
         others: The model's other weights.
         num_steps: Steps taken.
     """
 
-    masks: Tensors
+    masks: tf.Tensor
     adam: AdamState
     others: Tensors
     num_steps: int = 0
@@ -100,7 +100,7 @@ class Trial:
 
     def _eager_step(
         self,
-        state: tuple[Tensors, AdamState, Tensors],
+        state: tuple[tf.Tensor, AdamState, Tensors],
         x: tf.Tensor,
         y: tf.Tensor,
         rate: tf.Tensor,

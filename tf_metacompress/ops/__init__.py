@@ -12,6 +12,7 @@ from tf_metacompress.ops.patterns import (
 from tf_metacompress.ops.quantization import (
     NUM_BITS,
     fake_quantize_affine,
+    fake_quantize_groups,
     fake_quantize_symmetric,
     fake_quantize_weights,
     quantize_symmetric,
@@ -55,6 +56,7 @@ __all__ = [
     "fake_quantize_affine_weights",
     "fake_quantize_clipped",
     "fake_quantize_codebook",
+    "fake_quantize_groups",
     "fake_quantize_log2",
     "fake_quantize_short_scale",
     "fake_quantize_symmetric",

@@ -47,6 +47,10 @@ def symmetric_scale(
         highest = tf.reduce_max(kernel, axis=axes, keepdims=True) / levels
         lowest = tf.reduce_max(-kernel, axis=axes, keepdims=True) / (levels + 1)
         scale = tf.maximum(highest, lowest)
+    return _positive(scale)
+
+
+def _positive(scale: tf.Tensor) -> tf.Tensor:
     return tf.where(scale > 0, scale, tf.ones_like(scale))
 
 
@@ -123,11 +127,45 @@ def fake_quantize_weights(
         >>> fake_quantize_weights(tf.constant([1.0 + 2**-13]), 16).numpy().tolist()
         [1.0]
     """
-    if weight_bits == 32:
-        return kernel
-    if weight_bits == 16:
-        return straight_through(kernel, tf.cast(tf.cast(kernel, tf.float16), kernel.dtype))
+    if weight_bits in _FLOATING:
+        return _fake_float(kernel, weight_bits)
     return fake_quantize_symmetric(kernel, weight_bits, channel_axis)
+
+
+def fake_quantize_groups(
+    weights: tf.Tensor, weight_bits: int, group_of: tf.Tensor, num_groups: int
+) -> tf.Tensor:
+    """Does what `fake_quantize_weights` does to the channels of many kernels laid out in one row.
+
+    Args:
+        weights: Shape (weights,), floating.
+        weight_bits: 2 to 8 for the symmetric integer grid, 16 for float16, 32 for no change.
+        group_of: Number of the group whose scale each weight has, int32 (weights,).
+        num_groups: How many groups there are.
+
+    Returns:
+        Weights of the same shape and dtype.
+
+    Example:
+        >>> weights, group_of = tf.constant([7.0, 2.6, 70.0, 26.0]), tf.constant([0, 0, 1, 1])
+        >>> fake_quantize_groups(weights, 4, group_of, 2).numpy().tolist()
+        [7.0, 3.0, 70.0, 30.0]
+    """
+    if weight_bits in _FLOATING:
+        return _fake_float(weights, weight_bits)
+    check_choice("weight_bits", weight_bits, NUM_BITS)
+    largest = tf.math.unsorted_segment_max(tf.abs(weights), group_of, num_groups)
+    scale = tf.gather(_positive(largest / (2 ** (weight_bits - 1) - 1)), group_of)
+    return straight_through(weights, tf.round(weights / scale) * scale)
+
+
+_FLOATING = (16, 32)
+
+
+def _fake_float(weights: tf.Tensor, weight_bits: int) -> tf.Tensor:
+    if weight_bits == 32:
+        return weights
+    return straight_through(weights, tf.cast(tf.cast(weights, tf.float16), weights.dtype))
 
 
 def fake_quantize_affine(
@@ -160,7 +198,7 @@ def fake_quantize_affine(
     high = tf.maximum(tf.cast(range_max, x.dtype), 0.0)
     steps = float(2**num_bits - 1)
     scale = (high - low) / steps
-    scale = tf.where(scale > 0, scale, tf.ones_like(scale))
+    scale = _positive(scale)
     low = -tf.round(-low / scale) * scale
     high = low + steps * scale
     return _round_within(num_bits)(x, tf.stop_gradient(low), tf.stop_gradient(high))
