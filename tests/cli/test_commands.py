@@ -132,6 +132,7 @@ def test_export_takes_a_policy_in_mode_mixed(capsys, files, tmp_path):
     assert (done.code, "--mode=mixed and --policy" in done.err) == (2, True), done.err
 
 
+@pytest.mark.slow
 def test_export_writes_a_smaller_file_on_demand(capsys, files, tmp_path):
     words = ["export", files / "small.keras", "--mode=int8", f"--data={files / 'data.npz'}"]
     sizes = {}

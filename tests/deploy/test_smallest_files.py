@@ -105,8 +105,8 @@ def test_every_mode_and_loops_can_be_slim(tmp_path, mode, make):
 @pytest.mark.parametrize(
     ("packed", "types"),
     [
-        ("none", ("int8", "int8")),
-        ("conv", ("int4", "int8")),
+        pytest.param("none", ("int8", "int8"), marks=pytest.mark.slow),
+        pytest.param("conv", ("int4", "int8"), marks=pytest.mark.slow),
         ("all", ("int4", "int4")),
     ],
 )
@@ -137,6 +137,7 @@ def test_packed_says_which_four_bit_layers_take_half_a_byte(
     assert bool(slow) == (types[0] == "int4")
 
 
+@pytest.mark.slow
 def test_packed_holds_in_mode_mixed_too(cnn, data, tmp_path):
     rules = [Rule("four_bits", weight_bits=4), Rule("*", weight_bits=8)]
     policy = Policy(rules)
