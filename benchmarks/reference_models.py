@@ -10,9 +10,10 @@ kws_ref_model.keras, kws_ref_model.tflite and kws01_mfcc_int8.npz, from mlcommon
 FILE.npz holds x_train, y_train, x_test and y_test of CIFAR-10.
 
 Each row makes a policy for a limit of bytes after gzip, fine-tunes the trained Keras model under it
-in a plain `fit` with `MetaCompress` and `Distillation` from the float model, exports int8 and runs
-the file on the test data. A row is written as soon as it is measured; a run that was killed goes on
-where it stopped. About forty minutes of one core.
+in a plain `fit` with `MetaCompress` and `Distillation` from the float model, exports int8, slim and
+with packed 4-bit dense layers ("packed all": convolutions too), and runs the file on the test data.
+The trained Keras model is kept beside each file. A row is written as soon as it is measured; a run
+that was killed goes on where it stopped. About an hour of one core.
 """
 
 import argparse
@@ -100,16 +101,20 @@ def _once(store, reference, name, make, wanted=True):
     return found
 
 
-def _timed(reference, rows, work):
-    """p50 of the reference file and of the best row of each width, in turns.
+def _speed(row):
+    return row["width"], row.get("packed", "dense")
 
-    Sparsity and bits do not change the time of an int8 file; channels do.
+
+def _timed(reference, rows, work):
+    """p50 of the reference file and of the best row of each width and packing, in turns.
+
+    Sparsity and bits do not change the time of an int8 file; channels and packed convolutions do.
     """
     from tf_metacompress.deploy import compare
 
     kept = [row for row in rows if files_of(work, reference, row["name"])[0].exists()]
-    best = {row["width"]: row for row in sorted(kept, key=lambda row: row["accuracy"])}
-    names = [best[width]["name"] for width in sorted(best, reverse=True)]
+    best = {_speed(row): row for row in sorted(kept, key=lambda row: row["accuracy"])}
+    names = [best[speed]["name"] for speed in sorted(best, reverse=True)]
     files = [files_of(work, reference, name)[0] for name in names]
     result = compare([reference.file, *files]).to_dict()
     for entry in result["files"]:

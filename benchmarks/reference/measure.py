@@ -68,7 +68,7 @@ def measure_row(reference, method, limit_bytes, width, recipe, files):
         limit_bytes: What the file may weigh after gzip.
         width: Share of the channels that stay.
         recipe: How to fine-tune.
-        files: The file to write for each split.
+        files: The file to write for each split; the Keras model is put beside it.
 
     Returns:
         The row, as JSON data.
@@ -94,10 +94,13 @@ def measure_row(reference, method, limit_bytes, width, recipe, files):
             seed + 100,
             [MetaCompress(policy=policy)],
         )
-        sizes.append(_export(student, split.train[0], file))
+        student.save(file.with_suffix(".keras"))
+        sizes.append(_export(student, split.train[0], file, recipe.packed))
     return {
         "method": method,
         "limit_bytes": limit_bytes,
+        "slim": True,
+        "packed": recipe.packed,
         "width": width,
         "file_bytes": max(size.file_bytes for size in sizes),
         "gzip_bytes": max(size.gzip_bytes for size in sizes),
@@ -108,7 +111,7 @@ def measure_row(reference, method, limit_bytes, width, recipe, files):
     }
 
 
-def _export(student, inputs, file):
+def _export(student, inputs, file, packed):
     rows = np.linspace(0, len(inputs) - 1, min(len(inputs), _NUM_CALIBRATION)).astype(int)
     # A policy that ruins the model is a row of the table, not the end of the run.
     return export_litert(
@@ -118,4 +121,6 @@ def _export(student, inputs, file):
         representative_dataset=inputs[rows],
         io_dtype="int8",
         tolerance=_ANY_ERROR,
+        slim=True,
+        packed=packed,
     )

@@ -20,6 +20,7 @@ class Recipe:
         aim: Share of the limit that policies are made for; fine-tuned files are a few percent
             smaller than what is planned from the dense weights.
         quantizer: What rounds the weights, whatever made the policy.
+        packed: Layers whose 4-bit weights take half a byte: "dense" or, smallest and slower, "all".
     """
 
     epochs: int
@@ -33,6 +34,7 @@ class Recipe:
     alpha: float = 0.9
     aim: float = 0.985
     quantizer: str = "symmetric"
+    packed: str = "dense"
 
 
 RECIPES = {

@@ -5,6 +5,7 @@ import platform
 
 from tf_metacompress.atomic import write_json, write_text
 
+_LONG_NAMES = "†"
 _HEADER = (
     "| policy | channels | gzip B | file B | accuracy | choice | others | MACs | keeps target |",
     "|---|---|---|---|---|---|---|---|---|",
@@ -66,6 +67,8 @@ def _section(part):
         yield _line(row["name"], row, part["target"])
     yield ""
     yield f"The float model has {reference['float_accuracy']:.2%}. {part['caveat']}"
+    if not all(row.get("slim") for row in rows):
+        yield f"Rows with {_LONG_NAMES} hold the converter's tensor names, which `slim` shortens."
     for measure, words in (("gzip_bytes", "after gzip"), ("file_bytes", "as a file")):
         yield _conclusion(part, measure, words)
     yield from _latency(part.get("latency"))
@@ -75,7 +78,7 @@ def _section(part):
 def _line(name, row, target):
     over = row.get("limit_bytes", row["gzip_bytes"]) < row["gzip_bytes"]
     cells = [
-        name + (" (over its limit)" if over else ""),
+        name + _LONG_NAMES * ("method" in row and not row.get("slim")) + " (over its limit)" * over,
         f"{row['width']:.0%}",
         f"{row['gzip_bytes']:,}",
         f"{row['file_bytes']:,}",

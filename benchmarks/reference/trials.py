@@ -41,6 +41,8 @@ LONG = {"epochs": 16, "aim": 1.02}
 SHORT = {"quantizer": "short_scale"}
 DS_SHORT = {"aim": 1.14, **SHORT}
 RESNET_SHORT = {"aim": 1.06, **SHORT}
+DS_SMALLEST = {**DS_SHORT, "packed": "all"}
+DS_SPARSE = {"aim": 1.41, **SHORT, "packed": "all"}
 LONG_SHORT = {"epochs": 16, "aim": 1.07, **SHORT}
 
 TRIALS = (
@@ -51,6 +53,10 @@ TRIALS = (
     Trial("ResNet-8", "untrained Φ, reads data, 2 to 8 bits", 28),
     Trial("DS-CNN", "LAMP, 4 bits", 18),
     Trial("DS-CNN", "LAMP, 4 bits", 26, changes=DS_SHORT),
+    Trial("DS-CNN", "LAMP, 4 bits", 26, changes=DS_SMALLEST),
+    Trial("DS-CNN", "LAMP, 4 bits", 14, changes=DS_SPARSE),
+    Trial("DS-CNN", "uniform, 4 bits", 14, changes=DS_SPARSE),
+    Trial("DS-CNN", "Φ adapted", 14, changes=DS_SPARSE),
     Trial("DS-CNN", "LAMP, 4 bits", 16, changes={"aim": 1.2, **SHORT}),
     Trial("DS-CNN", "LAMP, 4 bits", 26),
     Trial("ResNet-8", "untrained Φ, reads data", 28, changes=LONG_SHORT),

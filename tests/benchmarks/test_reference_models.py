@@ -83,6 +83,15 @@ def test_the_table_says_who_is_over_the_limit_and_what_is_smallest():
     assert "No row keeps the target" in none
 
 
+def test_the_table_marks_rows_written_with_long_names():
+    rows = [make_row("new", 30, 0.9, 0.9), make_row("old", 20, 0.9, 0.9)]
+    rows = [{**row, "method": "LAMP, 4 bits"} for row in rows]
+    text = report.markdown(report.build([make_part([{**rows[0], "slim": True}, rows[1]])]))
+    assert "| new | " in text and "| old† | " in text and "Rows with † hold" in text
+    text = report.markdown(report.build([make_part([{**rows[0], "slim": True}])]))
+    assert "†" not in text
+
+
 def test_only_weights_that_become_integers_get_another_quantizer():
     policy = Policy([Rule("a", weight_bits=4), Rule("b", sparsity=0.5)])
     found = measure.rounded_by("short_scale", policy)
@@ -95,3 +104,4 @@ def test_trials_have_names_of_their_own_and_known_methods():
     assert len(set(names)) == len(names)
     assert {trial.method for trial in trials.TRIALS} <= set(methods.METHODS)
     assert {name for name, _ in names} == set(recipes.RECIPES)
+    assert {trial.recipe.packed for trial in trials.TRIALS} == {"dense", "all"}
