@@ -82,6 +82,10 @@ def make_budget_change() -> meta.BudgetChange:
     return meta.BudgetChange(amount=1024.0, damage_change=-0.2, layers=layers)
 
 
+def make_resource_use() -> meta.ResourceUse:
+    return meta.ResourceUse(resource="macs", limit=2e6, cost=1e6, price=0.0)
+
+
 def make_explanation() -> meta.Explanation:
     return meta.Explanation(
         policy="phi",
@@ -95,6 +99,7 @@ def make_explanation() -> meta.Explanation:
         layers=(make_layer_explanation(),),
         more=make_budget_change(),
         less=None,
+        others=(make_resource_use(),),
     )
 
 
@@ -282,6 +287,7 @@ DESCRIPTORS: dict[type, Descriptor] = {
     meta.Explanation: Descriptor(make_explanation),
     meta.LayerExplanation: Descriptor(make_layer_explanation),
     meta.Option: Descriptor(make_option),
+    meta.ResourceUse: Descriptor(make_resource_use),
     MetaCompressor: Descriptor(
         lambda: MetaCompressor(hidden=(4,), seed=1), state=meta_compressor_state
     ),

@@ -121,6 +121,39 @@ def test_the_price_is_the_slope_of_the_least_damage(case):
     assert all(lagrangian(explanation.price * f) <= best + 1e-12 for f in (0.5, 0.99, 1.01, 2.0))
 
 
+def test_every_limited_resource_has_its_price(case):
+    """The one that is scarcest as a share need not be the one that costs damage."""
+    compressor, model, problem, policy, _ = case
+    table = make_problem(model, Budget(flash_bytes=1e9)).table
+    least, most = (f(np.where(table.mask, table.cost[..., 0], np.nan), axis=1).sum()
+                   for f in (np.nanmin, np.nanmax))  # fmt: skip
+    limit = 0.5 * (least + most) + table.fixed[0]
+    budget = Budget(size_bytes=problem.limits[0], flash_bytes=limit)
+    flash = compressor.explain(model, policy, Budget(flash_bytes=1e9)).cost
+    explanation = compressor.explain(model, policy, budget)
+    joint = make_problem(model, budget)
+    damage = compressor.predict_damage(joint.features, joint.prior)
+    assert len(explanation.others) == 1
+    found = {each.resource: each for each in (explanation, *explanation.others)}
+    assert set(found) == set(joint.table.resources) == {"size_bytes", "flash_bytes"}
+    assert found["flash_bytes"].cost == pytest.approx(flash)
+    assert found["flash_bytes"].limit == pytest.approx(limit)
+    prices = np.array([found[name].price for name in joint.table.resources])
+    room = joint.limits - joint.table.fixed
+
+    def lagrangian(prices):
+        return (damage + joint.table.cost @ prices).min(axis=1).sum() - prices @ room
+
+    best = lagrangian(prices)
+    assert prices.max() > 0
+    for factors in ((0.5, 1), (2, 1), (1, 0.5), (1, 2), (0.9, 1.1)):
+        assert lagrangian(prices * factors) <= best + 1e-12
+    (other,) = explanation.others
+    assert f"also limited: {other.cost / 1024:.4g} of" in str(explanation)
+    assert f"price {other.price * 1024:.4g} a KiB" in str(explanation)
+    assert json.loads(explanation.to_json())["others"][0]["price"] == other.price
+
+
 def only_feature(name, size=3.0):
     """A Φ whose correction is a function of one feature."""
     compressor = MetaCompressor(hidden=(1,), num_heads=2)

@@ -7,6 +7,7 @@ from tf_metacompress.meta.explanation import (
     Explanation,
     LayerExplanation,
     Option,
+    ResourceUse,
 )
 from tf_metacompress.meta.inner_loop import InnerLoop
 from tf_metacompress.meta.learners import (
@@ -43,6 +44,7 @@ __all__ = [
     "Outer",
     "Option",
     "Reptile",
+    "ResourceUse",
     "TrainingState",
     "meta_gradient",
 ]

@@ -11,7 +11,13 @@ from tf_metacompress.anatomy import compressible_layers
 from tf_metacompress.errors import InfeasibleBudgetError, wrong_type
 from tf_metacompress.meta import damage_network
 from tf_metacompress.meta.chosen import Chosen, alike, chosen_by
-from tf_metacompress.meta.explanation import BudgetChange, Explanation, LayerExplanation, Option
+from tf_metacompress.meta.explanation import (
+    BudgetChange,
+    Explanation,
+    LayerExplanation,
+    Option,
+    ResourceUse,
+)
 from tf_metacompress.meta.features import FEATURE_GROUPS, FEATURES
 from tf_metacompress.meta.narrowed_policy import without_channels
 from tf_metacompress.meta.policy_origin import noted_budget
@@ -157,6 +163,15 @@ class _Judge:
         change = np.log(factor[0, 0] / factor[0, 1:])
         return FrozenMapping(dict(zip(FEATURE_GROUPS, change.tolist(), strict=True)))
 
+    def uses(self) -> list[ResourceUse]:
+        """What the policy takes of each resource."""
+        spent = _spent(self.problem, self.chosen)
+        rows = zip(self.problem.limits, spent, self.prices, strict=True)
+        return [
+            ResourceUse(resource=name, limit=float(limit), cost=float(cost), price=float(price))
+            for name, (limit, cost, price) in zip(self.problem.table.resources, rows, strict=True)
+        ]
+
     def best(self, limits: np.ndarray) -> Allocation | None:
         """The allocation of least damage, or None when nothing fits."""
         try:
@@ -168,20 +183,22 @@ class _Judge:
 def _explanation(judge: _Judge, name: str, device: str) -> Explanation:
     problem, resource = judge.problem, judge.problem.tightest
     best = judge.best(problem.limits)
-    cost = _spent(problem, judge.chosen)[resource]
+    uses = judge.uses()
+    own = uses.pop(resource)
     return Explanation(
         policy=name,
         device=device,
-        resource=problem.table.resources[resource],
-        limit=float(problem.limits[resource]),
-        cost=float(cost),
-        price=float(judge.prices[resource]),
+        resource=own.resource,
+        limit=own.limit,
+        cost=own.cost,
+        price=own.price,
         damage=float(judge.own_damage.sum()),
         least_damage=None if best is None else best.damage,
         layers=tuple(judge.layer(row) for row in range(len(problem.infos))),
         more=_changed(judge, best, 1.0),
         less=_changed(judge, best, -1.0),
         notes=judge.chosen.notes,
+        others=tuple(uses),
     )
 
 

@@ -10,7 +10,7 @@ from tf_metacompress.policy import strict_json
 from tf_metacompress.policy.frozen_mapping import FrozenMapping
 from tf_metacompress.text_table import lay_out
 
-__all__ = ["BudgetChange", "Explanation", "LayerExplanation", "Option"]
+__all__ = ["BudgetChange", "Explanation", "LayerExplanation", "Option", "ResourceUse"]
 
 _KIB = 1024.0
 _HEADINGS = ("layer", "choice", "runner-up", "driven by", "damage", "± ", "other", "± ", "KiB")
@@ -86,6 +86,38 @@ class BudgetChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResourceUse:
+    """What a policy takes of one limited resource.
+
+    Attributes:
+        resource: Its name.
+        limit: What the budget allows of it.
+        cost: What the policy takes of it, everything included.
+        price: The multiplier λ: damage that one more unit of it would save.
+    """
+
+    resource: str
+    limit: float
+    cost: float
+    price: float
+
+    def __str__(self) -> str:
+        """Cost, limit and price, in the unit for people."""
+        unit, size = _unit(self.resource)
+        return (
+            f"{self.cost / size:.4g} of {self.limit / size:.4g} {unit} ({self.resource}), price "
+            f"{self.price * size:.4g} a {unit}"
+        )
+
+
+def _unit(resource: str) -> tuple[str, float]:
+    """The unit that people read, and how much of the resource's own it is."""
+    if resource.endswith("_bytes"):
+        return "KiB", _KIB
+    return {"macs": ("MMAC", 1e6), "latency_ms": ("ms", 1.0)}[resource]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """A policy layer by layer; print it, plot it, or write it as JSON.
 
@@ -102,6 +134,7 @@ class Explanation:
         more: What a little more of the resource would change; None when nothing fits.
         less: What a little less would change; None when that cannot be reached.
         notes: Where the policy does what Φ cannot judge exactly.
+        others: The other limited resources.
     """
 
     policy: str
@@ -116,6 +149,7 @@ class Explanation:
     more: BudgetChange | None
     less: BudgetChange | None
     notes: tuple[str, ...] = ()
+    others: tuple[ResourceUse, ...] = ()
 
     @property
     def price_per_kib(self) -> float:
@@ -142,11 +176,10 @@ class Explanation:
 
     @property
     def _unit(self) -> str:
-        in_bytes = self.resource.endswith("_bytes")
-        return "KiB" if in_bytes else {"macs": "MMAC", "latency_ms": "ms"}[self.resource]
+        return _unit(self.resource)[0]
 
     def _amount(self, amount: float) -> float:
-        return amount / {"KiB": _KIB, "MMAC": 1e6, "ms": 1.0}[self._unit]
+        return amount / _unit(self.resource)[1]
 
     def _cells(self, layer: LayerExplanation) -> tuple[str, ...]:
         choice, other = layer.choice, layer.runner_up
@@ -170,6 +203,7 @@ class Explanation:
         return [
             f"{self.policy or 'policy'} on {self.device}: {self._amount(self.cost):.4g} of "
             f"{self._amount(self.limit):.4g} {unit} ({self.resource})",
+            *(f"also limited: {other}" for other in self.others),
             f"predicted damage {self.damage:.3g}; {least}",
             "",
         ]
