@@ -4,6 +4,7 @@ pip install ".[benchmarks]"
 python benchmarks/policy_quality.py --quick            # 4 cases, about five minutes on two cores
 python benchmarks/policy_quality.py --phi phi.npz      # 48 cases or more, about two hours
 python benchmarks/policy_quality.py --report           # the table of what is measured so far
+python benchmarks/policy_quality.py --ratio 0.05 --tuning-steps 600 --out FILE.json
 
 Models of the families that Φ does not learn from (inverted residuals and squeeze-excite, depthwise
 and BatchNormalization in them) on Fashion-MNIST averaged down to 16x16 (digits where it cannot be
@@ -30,6 +31,7 @@ import multiprocessing
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -51,6 +53,10 @@ def _arguments():
     parser.add_argument(
         "--only", action="append", help="measure this method now, the others in a later run"
     )
+    parser.add_argument(
+        "--tuning-steps", type=int, help="of the fine-tuning; a run of its own, name its --out"
+    )
+    parser.add_argument("--ratio", type=float, help="only the cases of this budget")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--work", type=Path, default=Path("build/policy_quality"))
     parser.add_argument("--out", type=Path, help="JSON file; .md and .png are put beside it")
@@ -64,6 +70,10 @@ def _check(arguments):
     for path in (arguments.data, arguments.phi, arguments.phi_maml):
         if path is not None and not path.is_file():
             raise SystemExit(f"There is no file {path}.")
+    if arguments.tuning_steps is not None and arguments.tuning_steps < 1:
+        raise SystemExit(f"--tuning-steps must be 1 or more. Received: {arguments.tuning_steps}.")
+    if (arguments.tuning_steps or arguments.ratio) and arguments.out is None:
+        raise SystemExit("A run with --tuning-steps or --ratio needs a file of its own: --out.")
 
 
 def _run_case(case, plan, folder, arguments):
@@ -179,12 +189,15 @@ def main():
     from quality.cases import FULL, QUICK, make_cases
 
     plan = QUICK if arguments.quick else FULL
+    if arguments.tuning_steps:
+        plan = replace(plan, tuning_steps=arguments.tuning_steps)
     with multiprocessing.get_context("spawn").Pool(arguments.workers, maxtasksperchild=6) as pool:
         folder, specs = pool.apply(_prepare, (plan, arguments))
         if not arguments.report:
             _measured(pool, [(_train_model, s, plan, folder, arguments) for s in specs], "model")
         # The tightest budgets first: they tell the methods apart.
         cases = sorted(make_cases(plan, specs), key=lambda case: case.ratio)
+        cases = [case for case in cases if arguments.ratio in (None, case.ratio)]
         jobs = [(_run_case, case, plan, folder, arguments) for case in cases]
         rows = [row for found in _measured(pool, jobs, "case") for row in found]
     if not rows:

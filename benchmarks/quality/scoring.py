@@ -82,6 +82,30 @@ def mean_of(rows, key):
     return {"mean": float(np.mean(values)), "low": low, "high": high, "count": len(values)}
 
 
+def best_of(rows, methods, name):
+    """The best policy of each case, known only afterwards: what no choice among them can beat.
+
+    Args:
+        rows: The rows.
+        methods: Names of the methods to choose among.
+        name: What to call the choice.
+
+    Returns:
+        One row a case, with the costs of all of them summed.
+    """
+    found = []
+    for judged in by_case(rows).values():
+        fitting = [row for row in judged.values() if row["method"] in methods and is_within(row)]
+        if fitting:
+            costs = {
+                key: sum(row[key] for row in fitting)
+                for key in ("seconds", "cpu_seconds", "evaluations")
+            }
+            best = max(fitting, key=lambda row: row["accuracy"])
+            found.append({**best, **costs, "method": name})
+    return found
+
+
 def compare(rows, first, second):
     """Compares two methods on the cases that both were measured on.
 

@@ -9,11 +9,14 @@ import tensorflow as tf
 from tf_metacompress.anatomy import classification_loss, describe, kernel_arrays
 from tf_metacompress.layer_tree import leaf_layers, weight_of
 from tf_metacompress.meta.moving_statistics import momenta, without_start
-from tf_metacompress.meta.trials import NUM_STEPS, adam_state, adam_step
+from tf_metacompress.meta.trials import (
+    BATCH_SIZE,
+    NUM_STEPS,
+    adam_state,
+    adam_step,
+    falling_rate,
+)
 from tf_metacompress.ops import fake_quantize_weights
-
-BATCH = 64
-_RATE = 2e-3
 
 
 class ShortTrial:
@@ -76,7 +79,7 @@ class ShortTrial:
         others, (x, y) = start, self.support
         size = tf.shape(x)[0]
         for step in tf.range(NUM_STEPS):
-            rows = tf.math.floormod(step * BATCH + tf.range(BATCH), size)
+            rows = tf.math.floormod(step * BATCH_SIZE + tf.range(BATCH_SIZE), size)
             theta = adam[0]
             with tf.GradientTape() as tape:
                 tape.watch(theta)
@@ -84,7 +87,7 @@ class ShortTrial:
                 outputs, changed = self._outputs(theta, others, masks, coarse, batch, True)
                 value = self.loss(tf.gather(y, rows), outputs)
             slopes = tape.gradient(value, theta, unconnected_gradients="zero")
-            rate = _RATE * (1.0 - tf.cast(step, tf.float32) / NUM_STEPS)
+            rate = falling_rate(tf.cast(step, tf.float32), NUM_STEPS)
             adam, others = adam_step(adam, slopes, rate), tuple(changed)
         others = without_start(start, others, momenta(self.model), NUM_STEPS)
         outputs, _ = self._outputs(adam[0], others, masks, coarse, self.query[0], False)

@@ -67,6 +67,17 @@ def test_wins_ties_and_gains():
     assert scoring.unfitted(rows) == {"y": 1}
 
 
+def test_the_best_of_a_case_keeps_the_budget_and_costs_all():
+    rows = [row("a", "x", 0.8), row("a", "y", 0.7), row("b", "x", 0.5), row("b", "y", 0.6)]
+    rows += [{**row("a", "y", 0.9), "method": "z", "gzip_bytes": 120}, row("b", "other", 0.9)]
+    found = scoring.best_of(rows, ["x", "y", "z"], "best")
+    assert [(r["case"], r["method"], r["accuracy"]) for r in found] == [
+        ("a", "best", 0.8),
+        ("b", "best", 0.6),
+    ]
+    assert {(r["cpu_seconds"], r["evaluations"]) for r in found} == {(2.0, 6)}
+
+
 def test_an_interval_of_single_cases_is_that_of_the_normal_approximation():
     values = np.random.default_rng(0).normal(0.3, 1.0, 400)
     low, high = scoring.interval(values, np.arange(400))

@@ -10,7 +10,7 @@ from tf_metacompress.meta.learner import PreparedTask
 from tf_metacompress.meta.moving_statistics import momenta, without_start
 
 NUM_STEPS = 80
-_BATCH_SIZE, _SMALLEST_BATCH = 64, 16
+BATCH_SIZE, _SMALLEST_BATCH = 64, 16
 _MOST_MACS = 2e8
 """Of one batch; larger models get smaller batches and half of the steps: seconds for a trial."""
 _LEARNING_RATE = 2e-3
@@ -53,6 +53,11 @@ def adam_step(
     return tuple(moved), tuple(means), tuple(squares), count
 
 
+def falling_rate(step: float | tf.Tensor, num_steps: int) -> float | tf.Tensor:
+    """Learning rate of a step of a trial: falls linearly to zero."""
+    return _LEARNING_RATE * (1.0 - step / num_steps)
+
+
 @dataclass(frozen=True)
 class TrialState:
     """How far the short fine-tuning under one choice has come.
@@ -93,9 +98,9 @@ class Trial:
         self._support, self._query = prepared.halves()
         self._momenta = momenta(prepared.task.model)
         self._seed = seed
-        fitting = prepared.problem.num_examples(_MOST_MACS, _SMALLEST_BATCH, _BATCH_SIZE)
+        fitting = prepared.problem.num_examples(_MOST_MACS, _SMALLEST_BATCH, BATCH_SIZE)
         self._batch_size = min(fitting, len(self._support[0]))
-        self.num_steps = num_steps or (NUM_STEPS if fitting == _BATCH_SIZE else NUM_STEPS // 2)
+        self.num_steps = num_steps or (NUM_STEPS if fitting == BATCH_SIZE else NUM_STEPS // 2)
         self._step = tf.function(self._eager_step, reduce_retracing=True)
 
     def _eager_step(
@@ -151,8 +156,8 @@ class Trial:
         adam, others = state.adam, state.others
         for step in range(state.num_steps, state.num_steps + num_steps):
             rows = np.random.default_rng([self._seed, step]).permutation(len(x))[: self._batch_size]
-            left = max(1.0 - step / self.num_steps, 0.0)
-            rate = tf.constant(_LEARNING_RATE * left, self.prepared.theta[0].dtype)
+            rate = falling_rate(min(step, self.num_steps), self.num_steps)
+            rate = tf.constant(rate, self.prepared.theta[0].dtype)
             batch = tf.gather(x, rows), tf.gather(y, rows)
             adam, others = self._step((state.masks, adam, others), *batch, rate)
         return replace(state, adam=adam, others=others, num_steps=state.num_steps + num_steps)
