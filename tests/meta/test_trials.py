@@ -1,5 +1,6 @@
 """Short trials, against Keras's own optimizer and training."""
 
+import sys
 from dataclasses import replace
 
 import keras
@@ -89,6 +90,16 @@ def test_steps_go_on_where_they_stopped(trial):
     whole = found.run(found.begin(np.array([1, 0])), 4)
     parts = found.run(found.run(found.begin(np.array([1, 0])), 1), 3)
     assert found.loss(whole) == found.loss(parts)
+
+
+def test_trials_show_their_progress_on_a_terminal(trial, monkeypatch, capsys):
+    found, _ = trial
+    choices = {"first": np.array([0, 0]), "other": np.array([1, 1])}
+    for is_terminal, quiet in ((True, False), (True, True), (False, False)):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda value=is_terminal: value)
+        halving_losses(found.prepared, choices, 2, quiet=quiet)
+        shown = capsys.readouterr().err
+        assert ("try proposals: 100%" in shown) == (is_terminal and not quiet)
 
 
 def test_halving_tries_the_better_half_to_the_end_and_equal_choices_once(trial):

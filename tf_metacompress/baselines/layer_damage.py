@@ -13,6 +13,7 @@ from tf_metacompress.anatomy import kernel_arrays
 from tf_metacompress.layer_tree import leaf_layers, weight_of
 from tf_metacompress.ops import fake_quantize_weights
 from tf_metacompress.policy import Action, LayerInfo
+from tf_metacompress.progress import progress
 from tf_metacompress.typing import ArrayPair
 
 LossFn = Callable[[Any, Any], tf.Tensor]
@@ -113,6 +114,8 @@ def measured_damage(
     actions: Sequence[Action],
     num_anchors: int = _ANCHORS,
     guide: np.ndarray | None = None,
+    *,
+    quiet: bool = True,
 ) -> np.ndarray:
     """Measures the rise of the loss when one layer alone is compressed, without fine-tuning.
 
@@ -125,6 +128,7 @@ def measured_damage(
         num_anchors: Sparsities of each width that are measured.
         guide: Damage as it is guessed, shape (layers, actions), rising with the sparsity; between
             two measurements the damage rises as it does.
+        quiet: Without a progress bar.
 
     Returns:
         Float64 (layers, actions), not negative, not falling in the sparsity.
@@ -137,7 +141,8 @@ def measured_damage(
         steps = np.linspace(0, len(rows) - 1, min(num_anchors, len(rows))).round().astype(int)
         anchors = [rows[step] for step in steps]
         removed = -np.log1p([-action.sparsity for action in actions])
-        for row in range(len(plain)):
+        described = f"measure layers at {actions[rows[0]].weight_bits} bits"
+        for row in progress(range(len(plain)), description=described, quiet=quiet):
             losses = [
                 float(loss([*plain[:row], bench.compressed(row, actions[i]), *plain[row + 1 :]]))
                 for i in anchors

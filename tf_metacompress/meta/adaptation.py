@@ -68,13 +68,14 @@ def descend_on_support(
 
 
 def choose_by_trial(
-    prepared: PreparedTask, damages: Mapping[str, np.ndarray]
+    prepared: PreparedTask, damages: Mapping[str, np.ndarray], *, quiet: bool = True
 ) -> tuple[str, dict[str, float]]:
     """Tries the proposal of each table of damages by a short fine-tuning, in successive halving.
 
     Args:
         prepared: The task.
         damages: Name to predicted damage, shape (layers, actions).
+        quiet: Without progress bars.
 
     Returns:
         Name of the one that leaves the least loss, and the loss of each in the better half.
@@ -83,7 +84,7 @@ def choose_by_trial(
         NonFiniteLossError: When no proposal leaves a finite loss.
     """
     choices = {name: prepared.problem.allocate(damage).choice for name, damage in damages.items()}
-    trials = halving_losses(prepared, choices)
+    trials = halving_losses(prepared, choices, quiet=quiet)
     finite = {name: loss for name, loss in trials.items() if np.isfinite(loss)}
     if not finite:
         raise NonFiniteLossError(
@@ -119,25 +120,26 @@ def proposals(prepared: PreparedTask, adapted: Any) -> dict[str, np.ndarray]:
     }
 
 
-def adapt_to_task(compressor: Any, task: Task, inner_steps: int) -> Adaptation:
+def adapt_to_task(compressor: Any, task: Task, inner_steps: int, *, quiet: bool) -> Adaptation:
     """Does what `MetaCompressor.adapt` says.
 
     Args:
         compressor: Whose Φ to start from; it is not changed.
         task: Model, budget, device and data.
         inner_steps: Gradient steps, at least 1.
+        quiet: Without progress bars.
 
     Returns:
         The policy, the losses on the way, the trials, and the adapted compressor.
     """
     check_int("inner_steps", inner_steps, minimum=1)
     loop = compressor.inner_loop
-    prepared = compressor.compiler(first_order=True).prepare(task)
+    prepared = compressor.compiler(first_order=True).prepare(task, quiet=quiet)
     groups, losses = descend_on_support(prepared, loop, compressor.phi, inner_steps)
     adapted = compressor.with_phi(groups[0])
     problem = prepared.problem
     damages = proposals(prepared, adapted)
-    best, trials = choose_by_trial(prepared, damages)
+    best, trials = choose_by_trial(prepared, damages, quiet=quiet)
     policy = problem.policy(
         damages[best],
         "phi-adapted",

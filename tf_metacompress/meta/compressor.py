@@ -99,6 +99,7 @@ class MetaCompressor(LearnsFromTasks):
         *,
         support: ArrayPair | None = None,
         latency: LatencyTable | None = None,
+        quiet: bool = False,
     ) -> Policy:
         """Proposes a policy without any training.
 
@@ -110,6 +111,7 @@ class MetaCompressor(LearnsFromTasks):
                 each layer matters; None to judge by the weights alone, in seconds.
             latency: A `LatencyTable`, needed for a budget in milliseconds. Where no bits meet it,
                 whole channels go (`pattern="channel"`), chosen by the prior.
+            quiet: Without progress bars, which show on a terminal while a support set is read.
 
         Returns:
             The policy of least predicted damage within the budget.
@@ -120,10 +122,11 @@ class MetaCompressor(LearnsFromTasks):
         """
         narrow = narrow_to_latency(model, budget, device, latency, self.actions)
         if narrow is not None:
-            given = {"support": support, "latency": narrow.latency}
+            given = {"support": support, "latency": narrow.latency, "quiet": quiet}
             proposer = self._with_actions(narrow.actions)
             return narrow.policy(proposer._choose(narrow.model, narrow.budget, device, **given))
-        return self._choose(model, budget, device, support=support, latency=latency)
+        given = {"support": support, "latency": latency, "quiet": quiet}
+        return self._choose(model, budget, device, **given)
 
     def _choose(
         self,
@@ -133,12 +136,13 @@ class MetaCompressor(LearnsFromTasks):
         *,
         support: ArrayPair | None,
         latency: LatencyTable | None,
+        quiet: bool,
     ) -> Policy:
         if support is None:
             problem = make_problem(model, budget, device, actions=self.actions, latency=latency)
         else:
             task = Task(model, budget, device, support=support, latency=latency)
-            problem = self.compiler(first_order=True).prepare(task).problem
+            problem = self.compiler(first_order=True).prepare(task, quiet=quiet).problem
         damage = self.predict_damage(problem.features, problem.prior)
         noted = budget_provenance(budget)
         return problem.policy(damage, "phi", meta_steps=self.meta_steps, **noted)
@@ -171,7 +175,7 @@ class MetaCompressor(LearnsFromTasks):
         """
         return explain(self, model, policy, budget, device, latency)
 
-    def adapt(self, task: Task, inner_steps: int = 5) -> Adaptation:
+    def adapt(self, task: Task, inner_steps: int = 5, *, quiet: bool = False) -> Adaptation:
         """Takes a few gradient steps on one task, then proposes.
 
         Five proposals (adapted Φ, alone and with curvature; the prior with the support set and by
@@ -181,6 +185,7 @@ class MetaCompressor(LearnsFromTasks):
         Args:
             task: Model, budget, device and data.
             inner_steps: Gradient steps, at least 1.
+            quiet: Without progress bars, which show on a terminal.
 
         Returns:
             The policy, the losses on the way, the trials, and the adapted compressor.
@@ -194,10 +199,10 @@ class MetaCompressor(LearnsFromTasks):
         given = (task.model, task.budget, task.device, task.latency)
         narrow = narrow_to_latency(*given, self.actions)
         if narrow is None:
-            return adapt_to_task(self, task, inner_steps)
+            return adapt_to_task(self, task, inner_steps, quiet=quiet)
         smaller = {"model": narrow.model, "budget": narrow.budget, "latency": narrow.latency}
         proposer = self._with_actions(narrow.actions)
-        adaptation = adapt_to_task(proposer, replace(task, **smaller), inner_steps)
+        adaptation = adapt_to_task(proposer, replace(task, **smaller), inner_steps, quiet=quiet)
         return replace(
             adaptation,
             policy=narrow.policy(adaptation.policy),

@@ -155,11 +155,12 @@ class TaskCompiler:
         self._readings: dict[int, tuple[keras.Model, ModelReading]] = {}
         self._told: dict[tuple[int, ...], tuple[tuple[Any, ...], SupportReading]] = {}
 
-    def prepare(self, task: Task) -> PreparedTask:
+    def prepare(self, task: Task, *, quiet: bool = True) -> PreparedTask:
         """Reads a task and compiles for it what no earlier task of its architecture has.
 
         Args:
             task: The task; its model is not changed.
+            quiet: Without progress bars while its support set is read.
 
         Returns:
             The prepared task.
@@ -191,7 +192,7 @@ class TaskCompiler:
             relaxed=relaxed,
             step=self._steps[key],
         )
-        return prepared.knowing(self._read_support(prepared))
+        return prepared.knowing(self._read_support(prepared, quiet))
 
     def _read(self, model: keras.Model) -> ModelReading:
         """Tasks on one model share what it tells of itself."""
@@ -200,13 +201,13 @@ class TaskCompiler:
             self._readings[key] = (model, read_model(model, self.actions))
         return self._readings[key][1]
 
-    def _read_support(self, prepared: PreparedTask) -> SupportReading:
+    def _read_support(self, prepared: PreparedTask, quiet: bool) -> SupportReading:
         """Tasks on one model and one support set share what it tells."""
         task = prepared.task
         held = (task.model, *task.support)
         key = tuple(map(id, held))
         if key not in self._told:
-            self._told[key] = (held, read_support(prepared))
+            self._told[key] = (held, read_support(prepared, quiet=quiet))
         return self._told[key][1]
 
 

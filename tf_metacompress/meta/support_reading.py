@@ -44,19 +44,22 @@ class SupportReading:
         return joint * (float(prior.sum()) / total) if total > 0.0 else prior
 
 
-def read_support(prepared: Any) -> SupportReading:
+def read_support(prepared: Any, *, quiet: bool = True) -> SupportReading:
     """Reads the support set of a task.
 
     Args:
         prepared: A `PreparedTask`.
+        quiet: Without progress bars.
 
     Returns:
         The reading; it depends on the task's model and support set alone.
     """
-    return SupportReading(curvature=prepared.fisher_damage(), measured=_sensitivity(prepared))
+    return SupportReading(
+        curvature=prepared.fisher_damage(), measured=_sensitivity(prepared, quiet)
+    )
 
 
-def _sensitivity(prepared: Any) -> np.ndarray:
+def _sensitivity(prepared: Any, quiet: bool) -> np.ndarray:
     """At fewer sparsities of a deep model and on fewer examples of a large one: time is bounded."""
     problem = prepared.problem
     widths = {action.weight_bits for action in problem.table.actions}
@@ -68,7 +71,7 @@ def _sensitivity(prepared: Any) -> np.ndarray:
     bench = Bench(
         prepared.task.model, problem.infos, examples, prepared.relaxed.loss, problem.kernels
     )
-    rise = measured_damage(bench, problem.table.actions, anchors, problem.prior)
+    rise = measured_damage(bench, problem.table.actions, anchors, problem.prior, quiet=quiet)
     return _shares(rise)
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_metacompress.meta.learner import PreparedTask
 from tf_metacompress.meta.moving_statistics import momenta, without_start
+from tf_metacompress.progress import progress
 
 NUM_STEPS = 80
 BATCH_SIZE, _SMALLEST_BATCH = 64, 16
@@ -202,11 +203,15 @@ def recovery_losses(
     Returns:
         Name to loss; equal choices are tried once.
     """
-    return _losses(Trial(prepared, num_steps), choices, halves=False)
+    return _losses(Trial(prepared, num_steps), choices, halves=False, quiet=True)
 
 
 def halving_losses(
-    prepared: PreparedTask, choices: Mapping[str, np.ndarray], num_steps: int | None = None
+    prepared: PreparedTask,
+    choices: Mapping[str, np.ndarray],
+    num_steps: int | None = None,
+    *,
+    quiet: bool = True,
 ) -> dict[str, float]:
     """Tries choices by successive halving: half of the steps for all, the rest for the better half.
 
@@ -216,22 +221,27 @@ def halving_losses(
         prepared: The task.
         choices: Name to one action a layer, int array (layers,).
         num_steps: Steps of Adam that the better half takes in all; None as in `Trial`.
+        quiet: Without progress bars.
 
     Returns:
         Name to loss, of the better half only, of all when none is finite; equal choices are tried
         once.
     """
-    return _losses(Trial(prepared, num_steps), choices, halves=True)
+    return _losses(Trial(prepared, num_steps), choices, halves=True, quiet=quiet)
 
 
-def _losses(trial: Trial, choices: Mapping[str, np.ndarray], *, halves: bool) -> dict[str, float]:
+def _losses(
+    trial: Trial, choices: Mapping[str, np.ndarray], *, halves: bool, quiet: bool
+) -> dict[str, float]:
     same_as, last = _unlike(choices), trial.num_steps
     first = max(last // 2, 1) if halves else last
-    states = {name: trial.run(trial.begin(choices[name]), first) for name in set(same_as.values())}
+    unlike = progress(sorted(set(same_as.values())), description="try proposals", quiet=quiet)
+    states = {name: trial.run(trial.begin(choices[name]), first) for name in unlike}
     losses = {name: trial.loss(state) for name, state in states.items()}
     if last > first and len(losses) > 1:
         finite = [name for name in losses if np.isfinite(losses[name])]
         better = sorted(finite, key=losses.__getitem__)[: (len(losses) + 1) // 2]
-        longer = {name: trial.loss(trial.run(states[name], last - first)) for name in better}
+        rest = progress(better, description="try the better half further", quiet=quiet)
+        longer = {name: trial.loss(trial.run(states[name], last - first)) for name in rest}
         losses = longer or losses
     return {name: losses[other] for name, other in same_as.items() if other in losses}

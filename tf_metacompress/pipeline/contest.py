@@ -50,6 +50,7 @@ def candidate_policies(
     model: keras.Model,
     data: Dataset,
     settings: DemoSettings,
+    quiet: bool,
 ) -> dict[str, Policy]:
     """Makes the policies to compare, all within one budget.
 
@@ -59,6 +60,7 @@ def candidate_policies(
         model: The held-out model.
         data: The data set; a few hundred training examples adapt Φ.
         settings: Budget, device and inner steps.
+        quiet: Without progress bars.
 
     Returns:
         Name of the row to policy.
@@ -75,7 +77,7 @@ def candidate_policies(
         "LAMP + int4": lambda: baselines.lamp(*where, weight_bits=4),
         "prior alone": lambda: MetaCompressor().propose(*where),
         "Φ zero-shot": lambda: compressor.propose(*where),
-        ADAPTED: lambda: compressor.adapt(task, settings.inner_steps).policy,
+        ADAPTED: lambda: compressor.adapt(task, settings.inner_steps, quiet=quiet).policy,
     }
     return {
         name: stages.policy(f"policy-{slug(name)}", make, needs=(HELD_OUT_STAGE,))
@@ -166,7 +168,7 @@ def run_demo(
     with run_folder(out, (*OUTPUTS, *REPORT_FILES)) as folder:
         stages = Stages(folder / STAGES, _described(phi, data, settings), announce)
         model = held_out_model(stages, data, settings, quiet)
-        policies = candidate_policies(stages, compressor, model, data, settings)
+        policies = candidate_policies(stages, compressor, model, data, settings, quiet)
         rows = compare_policies(stages, model, policies, data, settings, quiet)
         _float16_file(stages, model, data)
         budget = f"{settings.size_ratio:.0%} of float32"

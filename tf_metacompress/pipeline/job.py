@@ -123,7 +123,7 @@ def compress_file(
             announce(f"not compressed: {line}")
         stages = Stages(folder / STAGES, described, announce)
         try_int8(stages, model, data)
-        policy = stages.policy("policy", lambda: _find_policy(model, infos, data, settings))
+        policy = stages.policy("policy", lambda: _find_policy(model, infos, data, settings, quiet))
         rows = _rows(stages, model, policy, data, settings, quiet)
         outcome = Outcome(
             title=f"{model.name} on {data.name}, policy {policy.name or 'without a name'}",
@@ -156,7 +156,11 @@ def _file_hash(path: str | Path) -> str:
 
 
 def _find_policy(
-    model: keras.Model, infos: Sequence[LayerInfo], data: Dataset, settings: JobSettings
+    model: keras.Model,
+    infos: Sequence[LayerInfo],
+    data: Dataset,
+    settings: JobSettings,
+    quiet: bool,
 ) -> Policy:
     if settings.policy:
         policy = Policy.load(settings.policy)
@@ -165,7 +169,7 @@ def _find_policy(
     compressor = MetaCompressor.load(settings.phi) if settings.phi else MetaCompressor.pretrained()
     budget = Budget(size_ratio=settings.size_ratio)
     task = Task(model, budget, settings.device, support=few_examples(data, seed=0))
-    return compressor.adapt(task, settings.inner_steps).policy
+    return compressor.adapt(task, settings.inner_steps, quiet=quiet).policy
 
 
 def _rows(
