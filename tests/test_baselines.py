@@ -88,8 +88,13 @@ def test_sparsities_are_those_of_the_distribution(name, net):
         return np.array(means)
 
     got = np.array([plan.sparsity for plan in plans.values()])
-    closest = min(np.abs(spread(s) - got).max() for s in np.arange(0.0, 0.999, 1e-3))
-    assert closest < 0.01
+
+    def distance(sparsity):
+        return np.abs(spread(sparsity) - got).max()
+
+    about = min(np.arange(0.0, 0.999, 0.02), key=distance)
+    near = np.arange(max(about - 0.03, 0.0), min(about + 0.03, 0.999), 1e-3)
+    assert min(map(distance, near)) < 0.01
     assert policy.name == name and policy.provenance["device"] == "android-arm64"
 
 

@@ -97,9 +97,9 @@ def test_the_final_model_is_plain_and_equals_the_student(make):
     assert type(final) is type(model)
     assert not any(is_redirected(layer) for layer in leaf_layers(final).values())
     np.testing.assert_allclose(final(x), student(x), atol=2e-5)
+    expected = kernel_arrays(oracle(model, POLICY), folded=False)
     for path, kernels in kernel_arrays(final, folded=False).items():
-        expected = kernel_arrays(oracle(model, POLICY), folded=False)[path]
-        for kernel, wanted in zip(kernels, expected, strict=True):
+        for kernel, wanted in zip(kernels, expected[path], strict=True):
             np.testing.assert_allclose(kernel, wanted, rtol=1e-5, atol=1e-7)
 
 

@@ -74,10 +74,13 @@ class Case:
         phi = damage_network.init(NUM_FEATURES, (4,), dtype="float64")
         self.phi = tuple(w + tf.constant(generator.normal(0.0, 0.2, w.shape)) for w in phi)
 
-        self._results = {}
+        self._prepared, self._results = {}, {}
 
     def prepare(self, loop):
-        return TaskCompiler(self.actions, TEMPERATURE, loop).prepare(self.task)
+        if loop not in self._prepared:
+            compiler = TaskCompiler(self.actions, TEMPERATURE, loop)
+            self._prepared[loop] = compiler.prepare(self.task)
+        return self._prepared[loop]
 
     def results(self, loop):
         """Flat meta-gradient, support loss and query loss, computed once a loop."""
