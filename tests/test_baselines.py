@@ -1,5 +1,6 @@
 """Policies that need no learning, against the budget they were made for."""
 
+import functools
 from dataclasses import replace
 
 import keras
@@ -50,6 +51,12 @@ def net():
     return wide_net()
 
 
+@pytest.fixture(scope="module")
+def proposed(net):
+    """Policy of a baseline at a ratio, made once."""
+    return functools.cache(lambda name, ratio: BASELINES[name](net, Budget(size_ratio=ratio)))
+
+
 def exact_cost(model, policy, resource="size_bytes", device_name="android-arm64"):
     """Cost of the very actions of a policy, each worked out by itself."""
     infos = describe(model)
@@ -65,16 +72,16 @@ def exact_cost(model, policy, resource="size_bytes", device_name="android-arm64"
 
 @pytest.mark.parametrize("ratio", [0.2, 0.1])
 @every_baseline
-def test_the_policy_uses_the_budget_and_no_more(name, ratio, net):
-    policy = BASELINES[name](net, Budget(size_ratio=ratio))
+def test_the_policy_uses_the_budget_and_no_more(name, ratio, net, proposed):
+    policy = proposed(name, ratio)
     cost, reference = exact_cost(net, policy)
     assert cost <= 1.01 * ratio * reference  # costs between grid points are interpolated
     assert cost >= 0.9 * ratio * reference
 
 
 @every_baseline
-def test_sparsities_are_those_of_the_distribution(name, net):
-    policy = BASELINES[name](net, Budget(size_ratio=0.1))
+def test_sparsities_are_those_of_the_distribution(name, net, proposed):
+    policy = proposed(name, 0.1)
     plans = {plan.layer: plan for plan in policy.resolve(describe(net))}
     kernels = kernel_arrays(net)
     order = [(path, kernel) for path in plans for kernel in kernels[path]]

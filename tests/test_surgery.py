@@ -340,6 +340,7 @@ def test_types_are_checked(wrong):
         remove_channels(ARCHITECTURES["plain"](), wrong)
 
 
+@pytest.mark.slow
 def test_the_exported_file_and_the_multiplications_shrink(tmp_path):
     model = ARCHITECTURES["inverted_residual"]()
     smaller, report = remove_channels(model, 0.5, device=ANY_COUNT)

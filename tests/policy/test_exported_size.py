@@ -99,7 +99,11 @@ def estimated_and_found(model, name, path):
     return estimate, exported(tmc.finalize(student), path, "int8")
 
 
-@pytest.fixture(scope="module", params=[plain_net, separable_net], ids=["plain", "separable"])
+@pytest.fixture(
+    scope="module",
+    params=[plain_net, pytest.param(separable_net, marks=pytest.mark.slow)],
+    ids=["plain", "separable"],
+)
 def model(request):
     return request.param()
 

@@ -262,6 +262,7 @@ def test_a_layer_that_cannot_be_cut_is_masked_alone_and_says_so():
     assert np.count_nonzero(np.abs(kernel).sum(0)) == 4
 
 
+@pytest.mark.slow
 def test_a_subclassed_student_comes_back_smaller():
     model = small_models.subclassed_net()
     student = student_of(model, tmc.Rule("conv0", **HALF))
@@ -275,6 +276,7 @@ def test_a_subclassed_student_comes_back_smaller():
     assert final.get_layer("conv0").filters == 2
 
 
+@pytest.mark.slow
 def test_half_precision_students_are_cut():
     keras.config.set_dtype_policy("mixed_float16")
     try:

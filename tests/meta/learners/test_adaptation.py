@@ -124,6 +124,7 @@ def test_a_subclassed_model_adapts():
     np.testing.assert_allclose(got, own_outputs(learner, task), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_of_tokens_adapts():
     def tokens(index):
         task = sampler()(index)
