@@ -44,6 +44,13 @@ RESNET_SHORT = {"aim": 1.06, **SHORT}
 DS_SMALLEST = {**DS_SHORT, "packed": "all"}
 DS_SPARSE = {"aim": 1.41, **SHORT, "packed": "all"}
 LONG_SHORT = {"epochs": 16, "aim": 1.07, **SHORT}
+RESNET_SMALLEST = {
+    "epochs": 12,
+    "aim": 1.19,
+    **SHORT,
+    "learning_rate": 0.003,
+    "packed": "all",
+}
 
 TRIALS = (
     Trial("ResNet-8", "LAMP, 3 bits", 28),
@@ -56,6 +63,7 @@ TRIALS = (
     Trial("DS-CNN", "LAMP, 4 bits", 26, changes=DS_SMALLEST),
     Trial("DS-CNN", "LAMP, 4 bits", 14, changes=DS_SPARSE),
     Trial("DS-CNN", "uniform, 4 bits", 14, changes=DS_SPARSE),
+    Trial("DS-CNN", "untrained Φ, reads data", 14, changes=DS_SPARSE),
     Trial("DS-CNN", "Φ adapted", 14, changes=DS_SPARSE),
     Trial("DS-CNN", "LAMP, 4 bits", 16, changes={"aim": 1.2, **SHORT}),
     Trial("DS-CNN", "LAMP, 4 bits", 26),
@@ -64,6 +72,8 @@ TRIALS = (
     Trial("ResNet-8", "untrained Φ, reads data, 2 to 8 bits", 28, changes=RESNET_SHORT),
     Trial("ResNet-8", "Φ adapted", 28, changes=RESNET_SHORT),
     Trial("ResNet-8", "LAMP, 4 bits", 28, changes=RESNET_SHORT),
+    Trial("ResNet-8", "Φ adapted", 28, changes=RESNET_SMALLEST),
+    Trial("ResNet-8", "LAMP, 4 bits", 28, changes=RESNET_SMALLEST),
     Trial("ResNet-8", "uniform, 4 bits", 28),
     Trial("ResNet-8", "LAMP, 4 bits", 36, changes=LONG),
     Trial("DS-CNN", "uniform, 8 bits", 26),
