@@ -16,7 +16,6 @@ from .methods import DEVICE, METHODS, given
 from .sources import score
 
 _ANY_ERROR = 1e9
-_NUM_CALIBRATION = 512
 
 
 def fine_tune(model, teacher, train, recipe, epochs, seed, callbacks=()):
@@ -95,7 +94,7 @@ def measure_row(reference, method, limit_bytes, width, recipe, files):
             [MetaCompress(policy=policy)],
         )
         student.save(file.with_suffix(".keras"))
-        sizes.append(_export(student, split.train[0], file, recipe.packed))
+        sizes.append(_export(student, split.train[0], file, recipe))
     return {
         "method": method,
         "limit_bytes": limit_bytes,
@@ -111,8 +110,9 @@ def measure_row(reference, method, limit_bytes, width, recipe, files):
     }
 
 
-def _export(student, inputs, file, packed):
-    rows = np.linspace(0, len(inputs) - 1, min(len(inputs), _NUM_CALIBRATION)).astype(int)
+def _export(student, inputs, file, recipe):
+    count = min(len(inputs), recipe.num_calibration)
+    rows = np.linspace(0, len(inputs) - 1, count).astype(int)
     # A policy that ruins the model is a row of the table, not the end of the run.
     return export_litert(
         student,
@@ -122,5 +122,5 @@ def _export(student, inputs, file, packed):
         io_dtype="int8",
         tolerance=_ANY_ERROR,
         slim=True,
-        packed=packed,
+        packed=recipe.packed,
     )

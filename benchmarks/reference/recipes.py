@@ -20,6 +20,8 @@ class Recipe:
         aim: Share of the limit that policies are made for; fine-tuned files are a few percent
             smaller than what is planned from the dense weights.
         quantizer: What rounds the weights, whatever made the policy.
+        num_calibration: Training examples whose results give the ranges of the activations; of few
+            they are tighter, and outliers saturate.
         packed: Layers whose 4-bit weights take half a byte: "dense" or, smallest and slower, "all".
     """
 
@@ -34,6 +36,7 @@ class Recipe:
     alpha: float = 0.9
     aim: float = 0.985
     quantizer: str = "symmetric"
+    num_calibration: int = 512
     packed: str = "dense"
 
 

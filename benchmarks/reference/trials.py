@@ -73,6 +73,7 @@ TRIALS = (
     Trial("ResNet-8", "Φ adapted", 28, changes=RESNET_SHORT),
     Trial("ResNet-8", "LAMP, 4 bits", 28, changes=RESNET_SHORT),
     Trial("ResNet-8", "Φ adapted", 28, changes=RESNET_SMALLEST),
+    Trial("ResNet-8", "Φ adapted", 28, changes={**RESNET_SMALLEST, "num_calibration": 12}),
     Trial("ResNet-8", "LAMP, 4 bits", 28, changes=RESNET_SMALLEST),
     Trial("ResNet-8", "uniform, 4 bits", 28),
     Trial("ResNet-8", "LAMP, 4 bits", 36, changes=LONG),
