@@ -27,11 +27,11 @@ def build(rows, plan, phi):
         JSON data.
     """
     present = [name for name in METHODS if any(row["method"] == name for row in rows)]
-    everywhere = _everywhere(rows, present)
+    everywhere = _on_most(rows, [name for name in present if name not in ON_A_QUARTER])
     hard = hard_cases(rows)
     searched = [row for row in rows if row["searched"]]
-    measured = [name for name in present if name != FOREIGN]
-    judged = rows + best_of(rows, measured, _BEST)
+    own = [name for name in present if name != FOREIGN]
+    judged = rows + best_of(rows, own, _BEST)
     return {
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
@@ -42,7 +42,7 @@ def build(rows, plan, phi):
         "no_policy_fits": unfitted(rows),
         "all": summarise(judged, [*everywhere, _BEST]),
         "hard": summarise([row for row in judged if row["case"] in hard], [*everywhere, _BEST]),
-        "searched": summarise(searched, measured),
+        "searched": summarise(searched, _on_most(searched, own)),
         "devices": devices_table(rows),
         "comparisons": {
             ours: {
@@ -57,11 +57,11 @@ def build(rows, plan, phi):
     }
 
 
-def _everywhere(rows, present):
-    """Methods meant for all cases that were measured on most of those measured so far."""
-    counts = {name: sum(row["method"] == name for row in rows) for name in present}
-    most = _MOST * max(counts.values())
-    return [name for name in present if name not in ON_A_QUARTER and counts[name] >= most]
+def _on_most(rows, names):
+    """Those methods that were measured on most of the cases that any was measured on."""
+    counts = {name: sum(row["method"] == name for row in rows) for name in names}
+    most = _MOST * max(counts.values(), default=0)
+    return [name for name, count in counts.items() if count and count >= most]
 
 
 def devices_table(rows):

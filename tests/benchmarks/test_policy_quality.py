@@ -234,11 +234,14 @@ def test_the_report_shows_every_table(tmp_path):
                 rows.append(one | {"searched": ratio == 0.1, "device": "conv-int4"})
             foreign = rows[-1] | {"method": methods.FOREIGN, "accuracy": 0.6, "drop": 0.3}
             rows.append(foreign | {"budget_used_as_it_was": 1.2})
+    rows.append(rows[0] | {"method": "random search"})  # one case of four: not in the table yet
     found = report.build(rows, cases.QUICK, {"used": "a test", "sha256": "0"})
     assert found["num_cases"] == found["num_hard"] == 8
     text = report.markdown(found)
     for words in ("All cases (8", "Hard cases only (8", "Cases with searches (4", "used on"):
         assert words in text
+    assert "random search |" not in text.split("against each")[0]
+    assert text.count("| best of all of them, known afterwards | ") == 2
     assert "| LAMP | 8 | 100.0 (100.0 to 100.0) | +10.0 (+10.0 to +10.0) |" in text
     report.publish(found, tmp_path / "quality.json")
     names = {"quality.json", "quality.md", "quality_size.png", "quality_cost.png"}
