@@ -19,7 +19,7 @@ under LiteRT on the whole test set.
 
 Φ is judged zero-shot by the weights alone, zero-shot with the 512 training examples to read (the
 loss with one layer compressed, no fine-tuning), and adapted, which tries five proposals; an
-untrained Φ that reads the same examples shows what learning adds.
+untrained Φ, with and without the same examples, shows what learning adds.
 
 Each result is written as soon as it is measured; a run that was killed goes on where it stopped.
 Intervals are paired bootstraps over models. Seconds are processor seconds with one thread.

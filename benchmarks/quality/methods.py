@@ -17,7 +17,7 @@ from .trial import ShortTrial
 
 ADAPTED, ZERO_SHOT, INFORMED = "Φ adapted", "Φ zero-shot", "Φ zero-shot, reads data"
 WITH_MAML = "Φ zero-shot, reads data, with MAML"
-UNTRAINED = "untrained Φ, reads data"
+UNTRAINED, UNTRAINED_BLIND = "untrained Φ, reads data", "untrained Φ"
 FOREIGN = "Φ zero-shot, reads data, made for the other device"
 SEARCHES = ("Optuna TPE", "random search")
 INNER_STEPS = 5
@@ -194,6 +194,7 @@ METHODS = {
     "sensitivity, measured": partial(_sensitivity, "loss"),
     "sensitivity, Hessian": partial(_sensitivity, "hessian"),
     ZERO_SHOT: partial(_zero_shot, lambda setup: load_phi(setup.phi), False),
+    UNTRAINED_BLIND: partial(_zero_shot, lambda setup: MetaCompressor(), False),
     UNTRAINED: partial(_zero_shot, lambda setup: MetaCompressor(), True),
     INFORMED: partial(_zero_shot, lambda setup: load_phi(setup.phi), True),
     ADAPTED: _adapted,
