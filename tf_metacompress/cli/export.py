@@ -63,7 +63,7 @@ def _define(values: flags.FlagValues) -> None:
         "packed",
         "dense",
         PACKED,
-        "Layers that store 4-bit weights two to a byte; all: smallest, convolutions slower.",
+        "Where 4-bit weights take half a byte.",
         flag_values=values,
     )
     flags.DEFINE_bool(
