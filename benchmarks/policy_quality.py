@@ -1,7 +1,7 @@
 """Which method makes the best policy for a model that it has never seen? Equal for all.
 
 pip install ".[benchmarks]"
-python benchmarks/policy_quality.py --quick            # 4 cases, about five minutes on two cores
+python benchmarks/policy_quality.py --quick            # 4 cases, 6 to 7 minutes on two cores
 python benchmarks/policy_quality.py --phi phi.npz      # 48 cases or more, about two hours
 python benchmarks/policy_quality.py --report           # the table of what is measured so far
 python benchmarks/policy_quality.py --ratio 0.05 --tuning-steps 600 --out FILE.json
