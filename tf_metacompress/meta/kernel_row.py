@@ -69,6 +69,17 @@ def kernel_slots(model: keras.Model, infos: Sequence[LayerInfo]) -> tuple[Kernel
     return tuple(slots)
 
 
+def in_a_row(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Lays tensors out in one row, shape (weights,)."""
+    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
+
+
+def taken_apart(row: tf.Tensor, shapes: Sequence[Sequence[int]]) -> tuple[tf.Tensor, ...]:
+    """Cuts a row into tensors of given shapes; the opposite of `in_a_row`."""
+    parts = tf.split(row, [int(np.prod(shape)) for shape in shapes])
+    return tuple(tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True))
+
+
 class KernelRow:
     """The kernels of a model laid out in one row of weights.
 
@@ -103,7 +114,7 @@ class KernelRow:
 
     def join(self, weights: Weights) -> tf.Tensor:
         """Lays the kernels among a model's weights out in a row, shape (weights,)."""
-        return tf.concat([tf.reshape(kernel, [-1]) for kernel in self.kernels(weights)], 0)
+        return in_a_row(self.kernels(weights))
 
     def replace(
         self, weights: Weights, kernels: Sequence[tf.Tensor]
@@ -122,7 +133,6 @@ class KernelRow:
             replaced[not slot.trainable][slot.index] = kernel
         return replaced
 
-    def split(self, row: tf.Tensor) -> list[tf.Tensor]:
+    def split(self, row: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Cuts a row into kernels, in the order of `slots`; the opposite of `join`."""
-        parts = tf.split(row, [int(np.prod(slot.shape)) for slot in self.slots])
-        return [tf.reshape(part, slot.shape) for part, slot in zip(parts, self.slots, strict=True)]
+        return taken_apart(row, [slot.shape for slot in self.slots])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tensorflow as tf
 
+from tf_metacompress.meta.kernel_row import in_a_row, taken_apart
 from tf_metacompress.meta.learner import PreparedTask
 from tf_metacompress.meta.moving_statistics import momenta, without_start
 from tf_metacompress.progress import progress
@@ -121,11 +122,7 @@ class Trial:
 
     def _weights(self, row: tf.Tensor) -> Tensors:
         """The trainable weights: Adam moves them in a row, by a tenth of the operations."""
-        theta = self.prepared.theta
-        parts = tf.split(row, [weight.shape.num_elements() for weight in theta])
-        return tuple(
-            tf.reshape(part, weight.shape) for part, weight in zip(parts, theta, strict=True)
-        )
+        return taken_apart(row, [weight.shape for weight in self.prepared.theta])
 
     def begin(self, choice: np.ndarray) -> TrialState:
         """Starts from the task's model.
@@ -140,8 +137,7 @@ class Trial:
         num_actions = len(prepared.problem.table.actions)
         one_hot = tf.one_hot(choice, num_actions, dtype=prepared.theta[0].dtype)
         masks = prepared.relaxed.masks(one_hot, prepared.tensors)
-        row = tf.concat([tf.reshape(weight, [-1]) for weight in prepared.theta], 0)
-        return TrialState(masks, adam_state([row]), prepared.tensors.others)
+        return TrialState(masks, adam_state([in_a_row(prepared.theta)]), prepared.tensors.others)
 
     def run(self, state: TrialState, num_steps: int) -> TrialState:
         """Takes steps.
